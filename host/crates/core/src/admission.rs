@@ -1,0 +1,195 @@
+//! Who may open a session: the gate verifies the secret, then the target's `allow` rules, then asks
+//! the policies. Only here a [`SessionPermit`] is made, and dialling a target takes one by value.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use arc_swap::ArcSwap;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    gate::GatedSession,
+    identity::{Authenticator, Identity, Principal},
+    policy::PolicyEngine,
+    record::{self, Entry, Event, Opened, Recorder, Recording, Refused},
+};
+
+/// A session's id: UUID version 7, so ids sort by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId(pub Uuid);
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One session: who, from where, to what.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Who was authenticated.
+    pub identity: Identity,
+    /// The target's name.
+    pub target: Arc<str>,
+    /// The protocol.
+    pub protocol: &'static str,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// What the client calls itself.
+    pub application: String,
+}
+
+/// What a client says before anything else.
+#[derive(Debug)]
+pub struct Hello {
+    /// The protocol's name.
+    pub protocol: &'static str,
+    /// The name it claims.
+    pub user: String,
+    /// The target it wants.
+    pub target: String,
+    /// Its address.
+    pub client: SocketAddr,
+    /// What it calls itself.
+    pub application: String,
+}
+
+/// Why a client was not let in. The text is for the client, and does not tell an unknown user from
+/// a wrong secret, nor an unknown target from a forbidden one.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Unknown user or wrong secret.
+    #[error("the user or the secret is wrong; ask whoever runs this gateway for access")]
+    Secret,
+    /// Unknown target, or not allowed to use it.
+    #[error("there is no target \"{0}\" that you may use; ask whoever runs this gateway for access")]
+    Target(String),
+    /// A policy refused the session.
+    #[error("{0}")]
+    Policy(crate::Denial),
+    /// The record could not be written.
+    #[error("the gateway cannot record this session, so it cannot open it; try again later")]
+    Record,
+}
+
+/// Who may use a target, as the gate needs to know it.
+#[derive(Debug, Clone)]
+pub struct TargetAccess {
+    /// The protocol it speaks.
+    pub protocol: &'static str,
+    /// Who may use it.
+    pub allow: Vec<Principal>,
+}
+
+/// Leave to dial a target once. There is no other way to make one than [`Gate::admit`].
+#[derive(Debug)]
+pub struct SessionPermit {
+    session: Arc<Session>,
+}
+
+impl SessionPermit {
+    /// The session it was given to.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+/// The gate. One serves every listener.
+pub struct Gate {
+    authenticator: Arc<dyn Authenticator>,
+    policies: Arc<dyn PolicyEngine>,
+    recorder: Arc<dyn Recorder>,
+    recording: Recording,
+    targets: ArcSwap<HashMap<String, TargetAccess>>,
+}
+
+impl Gate {
+    /// A gate with no targets yet.
+    pub fn new(
+        authenticator: Arc<dyn Authenticator>,
+        policies: Arc<dyn PolicyEngine>,
+        recorder: Arc<dyn Recorder>,
+        recording: Recording,
+    ) -> Self {
+        Self { authenticator, policies, recorder, recording, targets: ArcSwap::default() }
+    }
+
+    /// Replaces the targets. Open sessions stay as they are.
+    pub fn set_targets(&self, targets: HashMap<String, TargetAccess>) {
+        self.targets.store(Arc::new(targets));
+    }
+
+    /// Lets a client in, or not. The refusal is recorded with its true reason.
+    pub async fn admit(&self, hello: Hello, secret: SecretString) -> Result<(SessionPermit, GatedSession), Refusal> {
+        let id = SessionId(Uuid::now_v7());
+        let Some(identity) = self.authenticator.verify(&hello.user, secret).await else {
+            self.refused(id, &hello, "unknown user or wrong secret").await;
+            return Err(Refusal::Secret);
+        };
+        let targets = self.targets.load();
+        let verdict = match targets.get(&hello.target) {
+            None => Err("no such target"),
+            Some(target) if target.protocol != hello.protocol => Err("the target speaks another protocol"),
+            Some(target) if !target.allow.iter().any(|p| p.covers(&identity)) => {
+                Err("no `allow` rule of the target names the user")
+            }
+            Some(_) => Ok(()),
+        };
+        drop(targets);
+        if let Err(reason) = verdict {
+            self.refused(id, &hello, reason).await;
+            return Err(Refusal::Target(record::cut(&hello.target, 128).0));
+        }
+        let session = Arc::new(Session {
+            id,
+            identity,
+            target: Arc::from(hello.target.as_str()),
+            protocol: hello.protocol,
+            client: hello.client,
+            application: record::cut(&hello.application, 256).0,
+        });
+        let mut policies = self.policies.open(Arc::clone(&session));
+        let ruling = policies.opened();
+        if let Some(denial) = ruling.denial {
+            self.refused(id, &hello, &denial.to_string()).await;
+            return Err(Refusal::Policy(denial));
+        }
+        let opened = Event::Opened(Opened {
+            user: session.identity.user.clone(),
+            groups: session.identity.groups.clone(),
+            target: session.target.to_string(),
+            protocol: session.protocol.to_owned(),
+            client: session.client.to_string(),
+            application: session.application.clone(),
+            policies: policies.governing(),
+        });
+        let entry = Entry { session: id, at: record::now(), event: opened };
+        if let Err(error) = self.recorder.append(entry).await {
+            tracing::error!(session = %id, %error, "session refused");
+            return Err(Refusal::Record);
+        }
+        tracing::info!(session = %id, user = session.identity.user, target = %session.target, client = %session.client, "session opened");
+        let gated = GatedSession::new(Arc::clone(&session), policies, Arc::clone(&self.recorder), self.recording);
+        Ok((SessionPermit { session }, gated))
+    }
+
+    async fn refused(&self, id: SessionId, hello: &Hello, reason: &str) {
+        let user = record::cut(&hello.user, 128).0;
+        let target = record::cut(&hello.target, 128).0;
+        tracing::warn!(user, target, client = %hello.client, reason, "session refused");
+        let event = Event::Refused(Refused {
+            user,
+            target,
+            protocol: hello.protocol.to_owned(),
+            client: hello.client.to_string(),
+            reason: reason.to_owned(),
+        });
+        let entry = Entry { session: id, at: record::now(), event };
+        if let Err(error) = self.recorder.append(entry).await {
+            tracing::error!(%error, "a refusal could not be recorded");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! One command as policies see it and the record keeps it: neutral at its root, with typed facts.
+
+use std::{fmt, sync::Arc};
+
+use crate::sql::SqlFacts;
+
+/// Whether a command is about to run or is only made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Made ready for later runs, each of which is decided again. Recorded only when denied.
+    Prepare,
+    /// Runs as soon as it is forwarded.
+    Run,
+}
+
+/// A bound parameter.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Parameter {
+    /// SQL NULL or its like.
+    Null,
+    /// Rendered as text.
+    Text(Arc<str>),
+    /// Binary of a type that cannot be rendered; its size in bytes.
+    Opaque(usize),
+}
+
+/// Parameters are the client's data, so their `Debug` shows no value.
+impl fmt::Debug for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("Null"),
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Opaque(size) => write!(f, "Opaque({size} bytes)"),
+        }
+    }
+}
+
+/// One command.
+#[derive(Clone)]
+pub struct Command {
+    /// What the protocol does with it: `query`, `prepare`, `execute`, `function-call`, ...
+    pub verb: &'static str,
+    /// Runs now, or is made ready.
+    pub phase: Phase,
+    /// The text as the target will read it.
+    pub text: Arc<str>,
+    /// The text with every literal replaced by `?`; empty where it could not be lexed.
+    pub normalized: Arc<str>,
+    /// What it names in its protocol's terms; for SQL this is derived from `sql`.
+    pub resources: Vec<String>,
+    /// Its bound parameters.
+    pub parameters: Vec<Parameter>,
+    /// Facts about SQL.
+    pub sql: Option<Arc<SqlFacts>>,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("verb", &self.verb)
+            .field("normalized", &self.normalized)
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! Why something did not pass, in words that may be shown to the client and kept in the record.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DenialKind {
+    /// A policy said no.
+    Policy,
+    /// A policy failed: it trapped, timed out, is missing or answered nonsense.
+    PolicyFailure,
+    /// The gate itself: a mask that cannot be applied, a limit, a protocol rule.
+    Gate,
+    /// The record could not be written, so nothing may pass.
+    Record,
+}
+
+/// A refusal. Protocols turn it into their own error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    /// Who refused.
+    pub kind: DenialKind,
+    /// The policy's module name, where one spoke.
+    pub policy: Option<String>,
+    /// One sentence for a person.
+    pub reason: String,
+}
+
+impl Denial {
+    /// A denial by the gate itself.
+    pub fn gate(reason: impl Into<String>) -> Self {
+        Self { kind: DenialKind::Gate, policy: None, reason: reason.into() }
+    }
+
+    /// The next step, for protocols whose errors have room for a hint.
+    pub fn hint(&self) -> &'static str {
+        match self.kind {
+            DenialKind::Policy => "Ask whoever runs this gateway if you need this; the refusal is recorded.",
+            DenialKind::PolicyFailure => {
+                "A policy could not decide, so nothing passes; see `sluicegate policy status`."
+            }
+            DenialKind::Gate => "The gateway could not let this pass safely; the refusal is recorded.",
+            DenialKind::Record => "Nothing passes while the record cannot be written; see the gateway's log.",
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.policy {
+            Some(policy) => write!(f, "blocked by policy {policy}: {}", self.reason),
+            None => write!(f, "blocked by the gateway: {}", self.reason),
+        }
+    }
+}

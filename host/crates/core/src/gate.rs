@@ -1,0 +1,255 @@
+//! The gate's way for one session: a command is decided, its intent recorded, and only then a
+//! [`ForwardPermit`] exists; what came of it is recorded before the client hears of the end.
+
+use std::sync::Arc;
+
+use crate::{
+    admission::Session,
+    command::{Command, Parameter, Phase},
+    denial::{Denial, DenialKind},
+    policy::{Flight, Opinion, PolicySession},
+    record::{self, Closed, CommandEntry, Entry, Event, MAX_TEXT_BYTES, Outcome, RecordError, Recorder, Recording},
+    result::{Batch, ResultSchema},
+    verdict::{CellMask, MaskPlan},
+};
+
+/// The most bytes of one parameter that are kept.
+const MAX_PARAMETER_BYTES: usize = 1024;
+
+/// One admitted session.
+pub struct GatedSession {
+    log: SessionLog,
+    policies: Box<dyn PolicySession>,
+    sequence: u64,
+    closed: bool,
+}
+
+/// Leave to forward exactly one decided command. There is no other way to make one than
+/// [`GatedSession::decide`].
+pub struct ForwardPermit {
+    command: Arc<Command>,
+    flight: InFlight,
+}
+
+impl ForwardPermit {
+    /// What was decided on.
+    pub fn command(&self) -> &Arc<Command> {
+        &self.command
+    }
+
+    /// Spends the permit. Called where the command's bytes are handed to the upstream connection.
+    pub fn redeem(self) -> InFlight {
+        self.flight
+    }
+}
+
+/// A forwarded command whose results are still to come.
+pub struct InFlight {
+    log: SessionLog,
+    flight: Box<dyn Flight>,
+    sequence: u64,
+    recorded: bool,
+    denial: Option<Denial>,
+    opinions: Vec<Opinion>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResultSummary {
+    /// Rows that reached the client.
+    pub rows: u64,
+    /// Bytes of rows that reached the client.
+    pub bytes: u64,
+    /// Values masked.
+    pub masked: u64,
+    /// The target's word on the end, or its error's code.
+    pub status: String,
+    /// Whether the target reported an error.
+    pub failed: bool,
+}
+
+#[derive(Clone)]
+struct SessionLog {
+    session: Arc<Session>,
+    recorder: Arc<dyn Recorder>,
+    recording: Recording,
+}
+
+impl SessionLog {
+    async fn append(&self, event: Event) -> Result<(), RecordError> {
+        let entry = Entry { session: self.session.id, at: record::now(), event };
+        self.recorder.append(entry).await
+    }
+}
+
+impl GatedSession {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        policies: Box<dyn PolicySession>,
+        recorder: Arc<dyn Recorder>,
+        recording: Recording,
+    ) -> Self {
+        let log = SessionLog { session, recorder, recording };
+        Self { log, policies, sequence: 0, closed: false }
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.log.session
+    }
+
+    /// Whether an enforced policy may mask results: then texts of the target's errors and notices
+    /// must be scrubbed.
+    pub fn may_mask(&self) -> bool {
+        self.policies.may_mask()
+    }
+
+    /// Decides a command and records the decision. Not cancel-safe.
+    pub async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Denial> {
+        self.decide_with(command, None).await
+    }
+
+    /// Records that the gate itself refused a command that no policy was asked about.
+    pub async fn refuse(&mut self, command: Command, denial: Denial) -> Denial {
+        match self.decide_with(command, Some(denial.clone())).await {
+            Err(denial) => denial,
+            Ok(_) => denial,
+        }
+    }
+
+    async fn decide_with(&mut self, command: Command, gate_says: Option<Denial>) -> Result<ForwardPermit, Denial> {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let command = Arc::new(command);
+        let (mut ruling, flight) = self.policies.command(sequence, &command);
+        if let Some(denial) = gate_says {
+            ruling.denial = Some(denial);
+        }
+        let recorded = command.phase == Phase::Run || ruling.denial.is_some();
+        if recorded {
+            let entry = self.entry(sequence, &command, ruling.denial.clone(), ruling.opinions);
+            if let Err(error) = self.log.append(Event::Command(entry)).await {
+                tracing::error!(session = %self.log.session.id, %error, "command refused");
+                return Err(Denial { kind: DenialKind::Record, policy: None, reason: error.to_string() });
+            }
+        }
+        if let Some(denial) = ruling.denial {
+            tracing::info!(session = %self.log.session.id, sequence, %denial, "command denied");
+            return Err(denial);
+        }
+        let log = self.log.clone();
+        let flight = InFlight { log, flight, sequence, recorded, denial: None, opinions: Vec::new() };
+        Ok(ForwardPermit { command, flight })
+    }
+
+    fn entry(&self, sequence: u64, command: &Command, denial: Option<Denial>, opinions: Vec<Opinion>) -> CommandEntry {
+        let hide = self.policies.may_mask();
+        let source = if hide { &command.normalized } else { &command.text };
+        let (text, cut) = record::cut(source, MAX_TEXT_BYTES);
+        let values = if hide {
+            Vec::new()
+        } else {
+            command
+                .parameters
+                .iter()
+                .map(|p| match p {
+                    Parameter::Null => None,
+                    Parameter::Text(text) => Some(record::cut(text, MAX_PARAMETER_BYTES).0),
+                    Parameter::Opaque(size) => Some(format!("({size} bytes)")),
+                })
+                .collect()
+        };
+        let mut resources = command.resources.clone();
+        if let Some(sql) = &command.sql {
+            resources.extend(sql.relations.iter().filter(|r| !r.indirect).map(|r| r.name.to_string()));
+        }
+        CommandEntry {
+            sequence,
+            verb: command.verb.to_owned(),
+            text,
+            cut,
+            resources,
+            parameters: u32::try_from(command.parameters.len()).unwrap_or(u32::MAX),
+            values,
+            denial,
+            opinions,
+        }
+    }
+
+    /// Ends the session, once. Further calls do nothing.
+    pub async fn close(&mut self, reason: &str) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        self.policies.closed();
+        let event = Event::Closed(Closed { commands: self.sequence, reason: reason.to_owned() });
+        if let Err(error) = self.log.append(event).await {
+            tracing::error!(session = %self.log.session.id, %error, "the session's end could not be recorded");
+        }
+        tracing::info!(session = %self.log.session.id, commands = self.sequence, reason, "session closed");
+    }
+}
+
+impl InFlight {
+    /// The command's number.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Asks the policies about a result that is about to flow.
+    pub fn result(&mut self, schema: &Arc<ResultSchema>) -> Result<MaskPlan, Denial> {
+        let ruling = self.flight.result(schema);
+        self.note(ruling.opinions);
+        match ruling.denial {
+            None => Ok(ruling.plan),
+            Some(denial) => Err(self.deny(denial)),
+        }
+    }
+
+    /// Asks the policies about a batch of rows of the last result.
+    pub fn rows(&mut self, batch: &Batch) -> Result<Vec<CellMask>, Denial> {
+        let ruling = self.flight.rows(batch);
+        self.note(ruling.opinions);
+        match ruling.denial {
+            None => Ok(ruling.cells),
+            Some(denial) => Err(self.deny(denial)),
+        }
+    }
+
+    /// Keeps what the policies said, each saying once however many batches repeat it.
+    fn note(&mut self, opinions: Vec<Opinion>) {
+        for opinion in opinions {
+            if !self.opinions.contains(&opinion) {
+                self.opinions.push(opinion);
+            }
+        }
+    }
+
+    /// Notes that the rest of the result was refused; `finish` records it. The first one counts.
+    pub fn deny(&mut self, denial: Denial) -> Denial {
+        self.denial.get_or_insert(denial).clone()
+    }
+
+    /// Records the end. In strict recording it returns once that is on disk; the client must not
+    /// see the command's completion before, nor when it fails. Not cancel-safe.
+    pub async fn finish(self, summary: ResultSummary) -> Result<(), RecordError> {
+        if !self.recorded {
+            return Ok(());
+        }
+        let outcome = Outcome {
+            sequence: self.sequence,
+            rows: summary.rows,
+            bytes: summary.bytes,
+            masked: summary.masked,
+            status: summary.status,
+            failed: summary.failed,
+            denial: self.denial,
+            opinions: self.opinions,
+        };
+        self.log.append(Event::Outcome(outcome)).await?;
+        match self.log.recording {
+            Recording::Strict => self.log.recorder.flush().await,
+            Recording::Ordered => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Who is calling: the identity an authenticator proved, and the principals that `allow` rules and
+//! approvals name.
+
+use std::{fmt, future::Future, pin::Pin, str::FromStr};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A person or job whose secret has been verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The name, unique among identities.
+    pub user: String,
+    /// The groups it belongs to.
+    pub groups: Vec<String>,
+}
+
+/// Verifies secrets. Implemented by the identity crate.
+pub trait Authenticator: Send + Sync {
+    /// The identity of `user` if `secret` is theirs. An unknown user takes as long as a wrong
+    /// secret. Cancel-safe.
+    fn verify<'a>(
+        &'a self,
+        user: &'a str,
+        secret: SecretString,
+    ) -> Pin<Box<dyn Future<Output = Option<Identity>> + Send + 'a>>;
+}
+
+/// One user, or every member of a group: `user:alice`, `group:engineering`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Principal {
+    /// The user of that name.
+    User(String),
+    /// Every identity that carries the group.
+    Group(String),
+}
+
+impl Principal {
+    /// Whether the identity is this user or belongs to this group.
+    pub fn covers(&self, identity: &Identity) -> bool {
+        match self {
+            Self::User(name) => *name == identity.user,
+            Self::Group(name) => identity.groups.contains(name),
+        }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Group(name) => write!(f, "group:{name}"),
+        }
+    }
+}
+
+/// The text is neither `user:NAME` nor `group:NAME`.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` names nobody: write `user:NAME` or `group:NAME`")]
+pub struct PrincipalError(String);
+
+impl FromStr for Principal {
+    type Err = PrincipalError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("user", name)) if !name.is_empty() => Ok(Self::User(name.to_owned())),
+            Some(("group", name)) if !name.is_empty() => Ok(Self::Group(name.to_owned())),
+            _ => Err(PrincipalError(text.to_owned())),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Principal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,23 @@
+//! The vocabulary of Sluicegate and its gate: what every protocol, policy engine and recorder
+//! share, and the two permits without which nothing is dialled and nothing is forwarded. This
+//! crate knows no protocol, no WebAssembly runtime, no store and no HTTP.
+
+pub mod admission;
+pub mod command;
+pub mod denial;
+pub mod gate;
+pub mod identity;
+pub mod policy;
+pub mod record;
+pub mod result;
+pub mod secret;
+pub mod sql;
+pub mod verdict;
+
+pub use admission::{Gate, Hello, Refusal, Session, SessionId, SessionPermit, TargetAccess};
+pub use command::{Command, Phase};
+pub use denial::{Denial, DenialKind};
+pub use gate::{ForwardPermit, GatedSession, InFlight, ResultSummary};
+pub use identity::{Authenticator, Identity, Principal};
+pub use result::{Batch, BatchColumn, Column, ColumnName, RelationName, Resolution, ResultSchema};
+pub use verdict::{CellMask, ColumnPlan, DateUnit, Mask, MaskPlan, Verdict};

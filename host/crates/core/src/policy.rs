@@ -1,0 +1,126 @@
+//! The port behind which policies run. The gate asks, an engine answers; neither sees the other's
+//! insides. Every method returns a ruling: an engine has no way to fail except to block.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    admission::Session,
+    command::Command,
+    denial::{Denial, DenialKind},
+    result::{Batch, ResultSchema},
+    verdict::{CellMask, MaskPlan},
+};
+
+/// Whether a binding's verdicts are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Decides.
+    #[default]
+    Enforce,
+    /// Decides and records, and changes nothing.
+    Monitor,
+}
+
+/// One policy bound to one target.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    /// The module's name: `pii-mask` is `pii-mask.wasm` in the policies folder.
+    pub module: String,
+    /// Enforce or monitor.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What `configure` receives.
+    #[serde(default = "no_settings")]
+    pub settings: serde_json::Value,
+}
+
+fn no_settings() -> serde_json::Value {
+    serde_json::Value::Object(serde_json::Map::new())
+}
+
+/// What one policy said, for the record. Policies that allowed without a word are not listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opinion {
+    /// The module's name.
+    pub policy: String,
+    /// The module's SHA-256, in hexadecimal; empty where no module could be loaded.
+    pub digest: String,
+    /// Whether it counted.
+    pub mode: Mode,
+    /// `block`, `mask`, `limit`.
+    pub said: String,
+    /// Its reason, or what it masked.
+    pub reason: String,
+}
+
+/// What the chain decided about a session or a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ruling {
+    /// `Some` refuses it.
+    pub denial: Option<Denial>,
+    /// What the policies said.
+    pub opinions: Vec<Opinion>,
+}
+
+/// What the chain decided about a result.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResultRuling {
+    /// `Some` refuses it.
+    pub denial: Option<Denial>,
+    /// What happens to it otherwise.
+    pub plan: MaskPlan,
+    /// What the policies said.
+    pub opinions: Vec<Opinion>,
+}
+
+/// What the chain decided about a batch of rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowsRuling {
+    /// `Some` refuses the rest of the result.
+    pub denial: Option<Denial>,
+    /// The values to mask, in any order; a value may be named twice.
+    pub cells: Vec<CellMask>,
+    /// What the policies said.
+    pub opinions: Vec<Opinion>,
+}
+
+/// Runs policies.
+pub trait PolicyEngine: Send + Sync {
+    /// The policies of one session. Instances start with its first event.
+    fn open(&self, session: Arc<Session>) -> Box<dyn PolicySession>;
+}
+
+/// The policies of one session. Calls are synchronous and bounded by the engine's deadline.
+pub trait PolicySession: Send {
+    /// Whether a policy that is enforced for this session may mask results. Then the record keeps
+    /// no literals, and error texts of the target are scrubbed.
+    fn may_mask(&self) -> bool;
+    /// The digests of the modules that now govern the session, as `(module, digest)`.
+    fn governing(&self) -> Vec<(String, String)>;
+    /// The session opened.
+    fn opened(&mut self) -> Ruling;
+    /// A command arrives. It is decided by the newest generation, and so is its result.
+    fn command(&mut self, sequence: u64, command: &Arc<Command>) -> (Ruling, Box<dyn Flight>);
+    /// The session closed.
+    fn closed(&mut self);
+}
+
+/// The policies that decided one command, kept for its results whatever is reloaded meanwhile.
+pub trait Flight: Send {
+    /// A result is about to flow. Called once for each result of the command.
+    fn result(&mut self, schema: &Arc<ResultSchema>) -> ResultRuling;
+    /// A batch of rows of the last result. Called only if its plan inspects.
+    fn rows(&mut self, batch: &Batch) -> RowsRuling;
+}
+
+impl Ruling {
+    /// A ruling that refuses because policies failed.
+    pub fn failed(policy: &str, reason: impl Into<String>) -> Self {
+        let denial = Denial { kind: DenialKind::PolicyFailure, policy: Some(policy.to_owned()), reason: reason.into() };
+        Self { denial: Some(denial), opinions: Vec::new() }
+    }
+}

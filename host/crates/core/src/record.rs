@@ -1,0 +1,172 @@
+//! The port behind which sessions are recorded, and what is recorded. An entry never holds a
+//! secret, a result's values, or a literal that a mask could have hidden.
+
+use std::{future::Future, pin::Pin};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{admission::SessionId, denial::Denial, policy::Opinion};
+
+/// The most bytes of a command's text that are kept.
+pub const MAX_TEXT_BYTES: usize = 16 * 1024;
+
+/// When a client may see a command's completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recording {
+    /// Once its entry is in order; a crash may lose the last flush interval.
+    #[default]
+    Ordered,
+    /// Once its entry is on disk.
+    Strict,
+}
+
+/// One entry of a session's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The session.
+    pub session: SessionId,
+    /// Milliseconds since the Unix epoch.
+    pub at: i64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Somebody was let in.
+    Opened(Opened),
+    /// Somebody was not let in.
+    Refused(Refused),
+    /// A command was decided; on disk or in order before its bytes go on.
+    Command(CommandEntry),
+    /// A command's results ended.
+    Outcome(Outcome),
+    /// The session ended.
+    Closed(Closed),
+}
+
+/// Somebody was let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// The authenticated name.
+    pub user: String,
+    /// Its groups.
+    pub groups: Vec<String>,
+    /// The target's name.
+    pub target: String,
+    /// The protocol.
+    pub protocol: String,
+    /// The client's address.
+    pub client: String,
+    /// What the client calls itself.
+    pub application: String,
+    /// The modules that govern it, as `(module, digest)`.
+    pub policies: Vec<(String, String)>,
+}
+
+/// Somebody was not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The name as claimed, cut to 128 bytes.
+    pub user: String,
+    /// The target as asked for, cut to 128 bytes.
+    pub target: String,
+    /// The protocol.
+    pub protocol: String,
+    /// The client's address.
+    pub client: String,
+    /// Why, in full: the client was told less.
+    pub reason: String,
+}
+
+/// A command was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandEntry {
+    /// Its number in the session.
+    pub sequence: u64,
+    /// What the protocol does with it.
+    pub verb: String,
+    /// Its text, with literals replaced where a mask could have hidden them, cut to
+    /// [`MAX_TEXT_BYTES`].
+    pub text: String,
+    /// Whether the text was cut.
+    pub cut: bool,
+    /// What it names.
+    pub resources: Vec<String>,
+    /// How many parameters were bound.
+    pub parameters: u32,
+    /// Their values, where no mask could have hidden them, each cut to 1 KiB.
+    pub values: Vec<Option<String>>,
+    /// Why it was refused; none where it was allowed.
+    pub denial: Option<Denial>,
+    /// What the policies said.
+    pub opinions: Vec<Opinion>,
+}
+
+/// A command's results ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The command's number.
+    pub sequence: u64,
+    /// Rows that reached the client.
+    pub rows: u64,
+    /// Bytes of rows that reached the client.
+    pub bytes: u64,
+    /// Values masked, or columns masked natively times rows.
+    pub masked: u64,
+    /// The target's own word on how it ended, such as `SELECT 3`, or its error's code.
+    pub status: String,
+    /// Whether the target reported an error.
+    pub failed: bool,
+    /// Why the result was refused; none where it was not.
+    pub denial: Option<Denial>,
+    /// What the policies said about the result.
+    pub opinions: Vec<Opinion>,
+}
+
+/// The session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Commands decided, denied ones included.
+    pub commands: u64,
+    /// Why it ended.
+    pub reason: String,
+}
+
+/// The record could not be written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the record cannot be written: {0}")]
+pub struct RecordError(pub String);
+
+/// A future of the recorder.
+pub type RecordFuture<'a> = Pin<Box<dyn Future<Output = Result<(), RecordError>> + Send + 'a>>;
+
+/// Keeps the record. Implemented by the recorder crate.
+pub trait Recorder: Send + Sync {
+    /// Takes an entry, in order. Waits while the queue is full. Not cancel-safe: an entry whose
+    /// future is dropped may or may not be kept.
+    fn append(&self, entry: Entry) -> RecordFuture<'_>;
+    /// Waits until every entry appended so far is on disk. Cancel-safe.
+    fn flush(&self) -> RecordFuture<'_>;
+}
+
+/// Cuts text to at most `limit` bytes on a character boundary, and says whether it did.
+pub fn cut(text: &str, limit: usize) -> (String, bool) {
+    if text.len() <= limit {
+        return (text.to_owned(), false);
+    }
+    let mut end = limit;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (text.get(..end).unwrap_or_default().to_owned(), true)
+}
+
+/// Now, in milliseconds since the Unix epoch.
+pub fn now() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
