@@ -1,6 +1,6 @@
 //! The vocabulary of Sluicegate and its gate: what every protocol, policy engine and recorder
 //! share, and the two permits without which nothing is dialled and nothing is forwarded. This
-//! crate knows no protocol, no WebAssembly runtime, no store and no HTTP.
+//! crate knows no protocol, no WebAssembly runtime, no store and no web server.
 
 pub mod admission;
 pub mod command;

@@ -1,0 +1,136 @@
+# The one door for people and CI: `just` lists what is behind it.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+cache_target := env("XDG_CACHE_HOME", env("HOME", "/root") / ".cache") / "sluicegate-target"
+chosen_target := env("CARGO_TARGET_DIR", "")
+target := if chosen_target != "" { chosen_target } else if path_exists(cache_target) == "true" { cache_target } else { justfile_directory() / "target" }
+policies := justfile_directory() / "target/policies"
+
+export CARGO_TARGET_DIR := target
+export SLUICEGATE_TEST_POLICIES := policies
+
+# Lists the recipes.
+_default:
+    @just --list --unsorted
+
+# Starts a temporary PostgreSQL, the gateway and the shipped policies; prints what to try. `--tour` plays it.
+demo *ARGS: _setup policies _build
+    @"$CARGO_TARGET_DIR/debug/sluicegate" demo --policies "{{ policies }}" {{ ARGS }}
+
+# Plays allow, mask, block and a hot reload by itself; fails if one of them did not happen.
+tour: (demo "--tour")
+
+# Runs every test, those against real servers and real clients included.
+test: _setup policies _build
+    cargo test --workspace
+
+# Checks formatting, clippy and the house rules that the compiler cannot hold.
+lint: _setup-lint
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --quiet --workspace --test tidy
+
+# Builds every example policy to target/policies/<name>.wasm.
+policies: _setup-wasm
+    #!/usr/bin/env bash
+    set -euo pipefail
+    packages=()
+    for manifest in example-policies/*/Cargo.toml; do
+        packages+=(-p "$(basename "$(dirname "$manifest")")")
+    done
+    cargo build --release --target wasm32-unknown-unknown "${packages[@]}"
+    mkdir -p "{{ policies }}"
+    for manifest in example-policies/*/Cargo.toml; do
+        name=$(basename "$(dirname "$manifest")")
+        built="$CARGO_TARGET_DIR/wasm32-unknown-unknown/release/${name//-/_}.wasm"
+        # Moved into place, so that a gateway watching the folder never reads half a file.
+        cp "$built" "{{ policies }}/.$name.wasm.new"
+        mv "{{ policies }}/.$name.wasm.new" "{{ policies }}/$name.wasm"
+    done
+    echo "policies: $(cd "{{ policies }}" && echo *.wasm) in target/policies"
+
+# Formats every source file.
+fmt:
+    cargo fmt --all
+
+# With --workspace although one binary is wanted: its dependencies then have the same features as in
+# `cargo test --workspace`, and are compiled once.
+_build:
+    cargo build --workspace --bin sluicegate
+
+_setup: _setup-rust _setup-wasm _setup-postgres
+
+_setup-rust:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v cargo >/dev/null; then
+        echo "error: cargo is missing; install Rust from https://rustup.rs and run this again." >&2
+        exit 1
+    fi
+    if ! command -v cc >/dev/null; then
+        echo "error: a C compiler is missing; install one (Debian: apt-get install build-essential) and run this again." >&2
+        exit 1
+    fi
+
+_setup-lint: _setup-rust
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for component in rustfmt clippy; do
+        [ "$component" = rustfmt ] && sub=fmt || sub=clippy
+        cargo "$sub" --version >/dev/null 2>&1 && continue
+        if ! command -v rustup >/dev/null; then
+            echo "error: $component is missing; install it with your Rust toolchain and run this again." >&2
+            exit 1
+        fi
+        echo "setup: adding $component"
+        rustup component add "$component"
+    done
+
+_setup-wasm: _setup-rust
+    #!/usr/bin/env bash
+    set -euo pipefail
+    [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown/lib" ] && exit 0
+    if ! command -v rustup >/dev/null; then
+        echo "error: Rust's target wasm32-unknown-unknown is missing; add it to your Rust installation and run this again." >&2
+        exit 1
+    fi
+    echo "setup: adding Rust's target wasm32-unknown-unknown"
+    rustup target add wasm32-unknown-unknown
+
+# The server's programs are looked for in PATH and where Debian puts them.
+_setup-postgres:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    shopt -s nullglob
+    missing() {
+        local program found
+        for program in initdb postgres psql pgbench pg_dump; do
+            command -v "$program" >/dev/null && continue
+            found=(/usr/lib/postgresql/*/bin/"$program")
+            [ "${#found[@]}" -gt 0 ] || echo "$program"
+        done
+    }
+    lacking=$(missing | paste -sd ' ')
+    [ -z "$lacking" ] && exit 0
+    packages="postgresql postgresql-client postgresql-contrib"
+    as_root=
+    if [ "$(id -u)" != 0 ]; then
+        if ! sudo -n true 2>/dev/null; then
+            as_root=no
+        else
+            as_root="sudo -n"
+        fi
+    fi
+    if [ "$as_root" = no ] || ! command -v apt-get >/dev/null; then
+        echo "error: PostgreSQL's $lacking missing; install PostgreSQL 14 or later with its clients and pgbench (Debian, as root: apt-get install $packages) and run this again." >&2
+        exit 1
+    fi
+    echo "setup: installing PostgreSQL by apt-get ($lacking missing); Debian may start a cluster of its own, which is not used here"
+    $as_root apt-get update -q
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages
+    lacking=$(missing | paste -sd ' ')
+    if [ -n "$lacking" ]; then
+        echo "error: apt-get installed $packages, but $lacking still cannot be found." >&2
+        exit 1
+    fi
