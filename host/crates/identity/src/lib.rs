@@ -1,1 +1,12 @@
-//! sluicegate-identity
+//! Who is calling. Built-in users come from the configuration with argon2id hashes of their
+//! secrets; they serve first runs and break-glass access. This crate proves identities and decides
+//! nothing: what an identity may do is the gate's business.
+
+mod builtin;
+mod credential;
+mod user;
+mod workers;
+
+pub use builtin::{BuiltinUsers, InvalidUser, UserProblem};
+pub use credential::{HashError, HashProblem, MAX_SECRET_BYTES, hash_secret};
+pub use user::{SecretHash, User};

@@ -1,0 +1,227 @@
+//! The users of the configuration as an authenticator. Whoever asks for a user that does not exist
+//! pays what a wrong secret costs, so that names cannot be found out by timing.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    pin::Pin,
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use secrecy::SecretString;
+use sluicegate_core::{Authenticator, Identity};
+
+use crate::{
+    credential::{Credential, HashProblem, is_plausible},
+    user::User,
+    workers::Workers,
+};
+
+/// The most bytes of a user's or a group's name; the record keeps no more.
+const MAX_NAME_BYTES: usize = 128;
+
+/// A user of the configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("user `{name}` cannot be used: {why}")]
+pub struct InvalidUser {
+    /// Where it stands among the users, from 0.
+    pub index: usize,
+    /// Its name, as written.
+    pub name: String,
+    /// What is wrong.
+    pub why: UserProblem,
+}
+
+/// What is wrong with a user.
+#[derive(Debug, thiserror::Error)]
+pub enum UserProblem {
+    /// Its name, or a group's, is empty, too long or holds control characters.
+    #[error("names of users and groups have 1 to {MAX_NAME_BYTES} bytes and no control characters")]
+    Name,
+    /// The name was taken before.
+    #[error("another user has that name; keep one of them")]
+    Duplicate,
+    /// Its secret's hash is no good.
+    #[error("its `secret_hash` is refused because {0}; make a new one with `sluicegate user hash`")]
+    Hash(HashProblem),
+    /// The system has no randomness.
+    #[error("the system gave no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The built-in users. Successes are not cached: each session's secret is verified anew.
+pub struct BuiltinUsers {
+    users: ArcSwap<Users>,
+    workers: Workers,
+    /// Picks a decoy by name, unpredictably from outside and always the same one for the same name.
+    picker: RandomState,
+}
+
+struct Users {
+    by_name: HashMap<String, Known>,
+    /// One for each user, so that unknown names cost what known ones do. Never empty.
+    decoys: Vec<Arc<Credential>>,
+}
+
+struct Known {
+    identity: Identity,
+    credential: Arc<Credential>,
+}
+
+impl BuiltinUsers {
+    /// Checks the users and takes them in force. No users at all is fine: then nobody gets in.
+    pub fn new(users: &[User]) -> Result<Self, InvalidUser> {
+        let users = ArcSwap::from_pointee(Users::parse(users)?);
+        Ok(Self { users, workers: Workers::per_core(), picker: RandomState::new() })
+    }
+
+    /// Replaces all users at once; on an error those before stay in force. Sessions that are open
+    /// stay open, and a verification under way ends as it began.
+    pub fn replace(&self, users: &[User]) -> Result<(), InvalidUser> {
+        self.users.store(Arc::new(Users::parse(users)?));
+        Ok(())
+    }
+
+    async fn prove(&self, user: &str, secret: SecretString) -> Option<Identity> {
+        if !is_plausible(&secret) {
+            return None;
+        }
+        let users = self.users.load_full();
+        let known = users.by_name.get(user);
+        let credential = match known {
+            Some(known) => Arc::clone(&known.credential),
+            None => users.decoy(self.picker.hash_one(user))?,
+        };
+        let proven = self.workers.verify(credential, secret).await;
+        known.filter(|_| proven).map(|known| known.identity.clone())
+    }
+}
+
+impl Authenticator for BuiltinUsers {
+    fn verify<'a>(
+        &'a self,
+        user: &'a str,
+        secret: SecretString,
+    ) -> Pin<Box<dyn Future<Output = Option<Identity>> + Send + 'a>> {
+        Box::pin(self.prove(user, secret))
+    }
+}
+
+impl Users {
+    fn parse(users: &[User]) -> Result<Self, InvalidUser> {
+        let mut by_name = HashMap::with_capacity(users.len());
+        let mut decoys = Vec::with_capacity(users.len().max(1));
+        let mut names = HashSet::with_capacity(users.len());
+        for (index, user) in users.iter().enumerate() {
+            let refuse = |why| InvalidUser { index, name: user.name.escape_debug().to_string(), why };
+            if !user.groups.iter().chain([&user.name]).all(|name| is_name(name)) {
+                return Err(refuse(UserProblem::Name));
+            }
+            if !names.insert(&user.name) {
+                return Err(refuse(UserProblem::Duplicate));
+            }
+            let credential = Credential::parse(user.secret_hash.expose()).map_err(|e| refuse(UserProblem::Hash(e)))?;
+            decoys.push(Arc::new(credential.decoy().map_err(|e| refuse(UserProblem::Random(e)))?));
+            let identity = Identity { user: user.name.clone(), groups: user.groups.clone() };
+            by_name.insert(user.name.clone(), Known { identity, credential: Arc::new(credential) });
+        }
+        if decoys.is_empty() {
+            let refuse = |e| InvalidUser { index: 0, name: String::new(), why: UserProblem::Random(e) };
+            decoys.push(Arc::new(Credential::lone_decoy().map_err(refuse)?));
+        }
+        Ok(Self { by_name, decoys })
+    }
+
+    fn decoy(&self, number: u64) -> Option<Arc<Credential>> {
+        let count = u64::try_from(self.decoys.len()).ok()?;
+        let index = usize::try_from(number.checked_rem(count)?).ok()?;
+        self.decoys.get(index).cloned()
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::{SecretHash, hash_secret};
+
+    fn user(name: &str, secret: &str) -> User {
+        let secret_hash = SecretHash::from(hash_secret(secret.into()).unwrap());
+        User { name: name.to_owned(), groups: vec!["ops".to_owned()], secret_hash }
+    }
+
+    #[tokio::test]
+    async fn the_right_secret_gives_the_identity_and_nothing_else_does() {
+        let users = BuiltinUsers::new(&[user("alice", "sesame"), user("bob", "walnut")]).unwrap();
+        let alice = users.verify("alice", "sesame".into()).await.unwrap();
+        assert_eq!(alice, Identity { user: "alice".to_owned(), groups: vec!["ops".to_owned()] });
+        assert_eq!(users.verify("alice", "walnut".into()).await, None);
+        assert_eq!(users.verify("carol", "sesame".into()).await, None);
+        assert_eq!(users.verify("Alice", "sesame".into()).await, None);
+        assert_eq!(users.verify("alice", "".into()).await, None);
+        assert_eq!(users.verify("alice", "x".repeat(4096).into()).await, None);
+    }
+
+    #[tokio::test]
+    async fn without_users_nobody_gets_in() {
+        let users = BuiltinUsers::new(&[]).unwrap();
+        assert_eq!(users.verify("alice", "sesame".into()).await, None);
+    }
+
+    #[tokio::test]
+    async fn users_are_replaced_and_a_bad_one_replaces_nothing() {
+        let users = BuiltinUsers::new(&[user("alice", "sesame")]).unwrap();
+        let mut broken = user("bob", "walnut");
+        broken.secret_hash = SecretHash::from("walnut".to_owned());
+        let error = users.replace(&[user("carol", "x"), broken]).unwrap_err();
+        assert_eq!((error.index, error.name.as_str()), (1, "bob"));
+        let message = error.to_string();
+        assert!(message.contains("sluicegate user hash") && !message.contains("walnut"), "{message}");
+        assert!(users.verify("alice", "sesame".into()).await.is_some());
+        users.replace(&[user("bob", "walnut")]).unwrap();
+        assert!(users.verify("bob", "walnut".into()).await.is_some());
+        assert!(users.verify("alice", "sesame".into()).await.is_none());
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let problem = |users: &[User]| BuiltinUsers::new(users).err().map(|e| e.why);
+        let alice = user("alice", "sesame");
+        assert!(matches!(problem(&[alice.clone(), alice.clone()]), Some(UserProblem::Duplicate)));
+        for name in ["", "a\nb", &"x".repeat(129)] {
+            let mut bad = alice.clone();
+            bad.name = name.to_owned();
+            assert!(matches!(problem(&[bad]), Some(UserProblem::Name)));
+        }
+        let mut bad = alice;
+        bad.groups.push(String::new());
+        assert!(matches!(problem(&[bad]), Some(UserProblem::Name)));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_costs_what_a_wrong_secret_does() {
+        let users = BuiltinUsers::new(&[user("alice", "sesame")]).unwrap();
+        let loaded = users.users.load();
+        assert_eq!(loaded.decoys[0].cost(), loaded.by_name["alice"].credential.cost());
+        let wrong = fastest(&users, "alice").await;
+        let unknown = fastest(&users, "carol").await;
+        assert!(unknown > wrong / 2 && wrong > unknown / 2, "wrong {wrong:?}, unknown {unknown:?}");
+    }
+
+    async fn fastest(users: &BuiltinUsers, name: &str) -> Duration {
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let start = Instant::now();
+            assert_eq!(users.verify(name, "wrong".into()).await, None);
+            best = best.min(start.elapsed());
+        }
+        best
+    }
+}

@@ -1,0 +1,86 @@
+//! Verification off the async threads. argon2 takes all of a core and megabytes of memory for each
+//! secret, so no more run at once than there are cores, and no more wait than will get a turn soon:
+//! a flood of sign-ins must not starve open sessions nor exhaust memory.
+
+use std::{sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use tokio::{sync::Semaphore, time::timeout};
+
+use crate::credential::Credential;
+
+/// How many may wait for each core.
+const WAITING_PER_CORE: usize = 64;
+/// How long one may wait for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The bounded room in which secrets are verified.
+pub(crate) struct Workers {
+    /// One permit for each that may be in the room, waiting or working.
+    room: Semaphore,
+    /// One permit for each that may work.
+    desks: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Workers {
+    /// As many at once as there are cores.
+    pub(crate) fn per_core() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new(cores, cores * WAITING_PER_CORE, PATIENCE)
+    }
+
+    fn new(working: usize, waiting: usize, patience: Duration) -> Self {
+        Self { room: Semaphore::new(working + waiting), desks: Arc::new(Semaphore::new(working)), patience }
+    }
+
+    /// Whether the secret matches; false where there is no room or no turn in time. Cancel-safe:
+    /// work already begun is finished, keeps its desk until then, and its answer is dropped.
+    pub(crate) async fn verify(&self, credential: Arc<Credential>, secret: SecretString) -> bool {
+        let Ok(_place) = self.room.try_acquire() else {
+            tracing::warn!("a sign-in is refused: too many others wait for their secrets to be verified");
+            return false;
+        };
+        let Ok(Ok(desk)) = timeout(self.patience, Arc::clone(&self.desks).acquire_owned()).await else {
+            tracing::warn!(patience = ?self.patience, "a sign-in is refused: its secret could not be verified in time");
+            return false;
+        };
+        let work = tokio::task::spawn_blocking(move || {
+            let _desk = desk;
+            credential.matches(&secret)
+        });
+        work.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a sign-in is refused: verifying its secret failed");
+            false
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash_secret;
+
+    fn credential() -> Arc<Credential> {
+        Arc::new(Credential::parse(&hash_secret("sesame".into()).unwrap()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn those_who_find_no_room_are_refused_and_the_others_are_served() {
+        let workers = Arc::new(Workers::new(1, 2, PATIENCE));
+        let credential = credential();
+        let verify = || workers.verify(Arc::clone(&credential), "sesame".into());
+        let answers = tokio::join!(verify(), verify(), verify(), verify(), verify());
+        assert_eq!(answers, (true, true, true, false, false));
+        assert!(verify().await, "there is room again");
+    }
+
+    #[tokio::test]
+    async fn waiting_ends() {
+        let workers = Workers::new(1, 1, Duration::from_millis(20));
+        let desk = workers.desks.acquire().await.unwrap();
+        assert!(!workers.verify(credential(), "sesame".into()).await);
+        drop(desk);
+        assert!(workers.verify(credential(), "sesame".into()).await);
+    }
+}
