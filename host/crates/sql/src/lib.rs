@@ -1,1 +1,15 @@
-//! sluicegate-sql
+//! What a SQL text does, as the PostgreSQL dialect reads it: facts for policies, and the effects on
+//! the session that the protocol must follow. Pure: no I/O.
+//!
+//! The text is read by this crate's own lexer, which is PostgreSQL's (manual, section 4.1); queries
+//! and writes are parsed by `sqlparser` from those tokens, and every other statement is recognised by
+//! its leading keywords. What cannot be read is a fact of its own, never a guess.
+
+pub mod analysis;
+pub mod catalog;
+
+mod analyser;
+
+pub use analyser::Analyser;
+pub use analysis::{Analysis, Context, Copy, CopyFormat, Direction, Effect, Limits, Output, Outputs, Statement};
+pub use catalog::{Catalog, CatalogColumn, Oid, Relation, RelationKind};
