@@ -1,1 +1,17 @@
-//! sluicegate-tests
+//! The harness of the end-to-end tests: it starts a real PostgreSQL and the real gateway, and drives
+//! real clients through it. Everything it starts ends with the test process, however that ends.
+
+pub mod client;
+pub mod gateway;
+pub mod guard;
+pub mod policies;
+pub mod postgres;
+pub mod programs;
+pub mod seed;
+pub mod tls;
+pub mod users;
+pub mod wire;
+
+pub use client::{Endpoint, Session};
+pub use gateway::Gateway;
+pub use postgres::{Database, Postgres};
