@@ -1,0 +1,95 @@
+//! The command line: one file for each command. A command returns its exit code, or an error that is
+//! printed as one sentence with the next step. Wrong usage exits with 2, everything else with 1.
+
+mod check;
+mod completions;
+mod serve;
+mod user;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anstream::eprintln;
+use anstyle::{AnsiColor, Style};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Config};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+
+/// An access gateway whose rules are programs.
+#[derive(Debug, Parser)]
+#[command(name = "sluicegate", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration file [env: SLUICEGATE_CONFIG] [default: sluicegate.toml]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Check(check::Args),
+    User(user::Args),
+    Completions(completions::Args),
+}
+
+/// How a listing is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Reads the command line and does what it says.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let config = config_path(cli.config);
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(&args, &config),
+        Command::Check(args) => check::run(&args, &config),
+        Command::User(args) => user::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{ERROR}error{ERROR:#}: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn config_path(argument: Option<PathBuf>) -> PathBuf {
+    let from_environment = || std::env::var_os("SLUICEGATE_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from);
+    argument.or_else(from_environment).unwrap_or_else(|| PathBuf::from("sluicegate.toml"))
+}
+
+/// The configuration for commands that need one in order: what is wrong with it is printed.
+fn load(path: &Path) -> anyhow::Result<Config> {
+    let loaded = config::load(path)?;
+    let errors = loaded.report.errors();
+    loaded.config.ok_or_else(|| {
+        eprintln!("{}", loaded.report.render().trim_end());
+        anyhow::anyhow!("the configuration has {errors} error(s), see above")
+    })
+}
+
+/// The runtime of commands that wait for something.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

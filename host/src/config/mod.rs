@@ -1,0 +1,156 @@
+//! The configuration: one TOML file, read into what the gateway needs and nothing more. Everything
+//! found wrong is reported at once, with its place; see [`report`].
+//!
+//! * [`parse`] goes through the file and checks what can be known from the text alone.
+//! * [`world`] checks what the text points to: secrets, certificates, modules and their settings.
+//! * [`fields`] and [`section`] are how tables become structs.
+
+mod fields;
+mod parse;
+pub mod report;
+pub mod section;
+
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::{
+    net::SocketAddr,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sluicegate_core::{Principal, policy::Binding, record::Recording};
+use sluicegate_identity::User;
+
+use crate::serve::{Protocol, ProtocolTarget};
+use report::{Problem, Report};
+
+/// The most bytes that a configuration may have.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A configuration whose text is in order. Its paths no longer depend on the working folder.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// Where the gateway keeps its state.
+    pub data_dir: PathBuf,
+    /// When a client may see a command's completion.
+    pub recording: Recording,
+    /// The certificate for clients.
+    pub tls: Option<Tls>,
+    /// Whether clients off this machine may connect without TLS.
+    pub allow_plaintext: bool,
+    /// Where to listen, one address for each protocol at most.
+    pub listen: Vec<Listen>,
+    /// Where policies come from.
+    pub policies: Policies,
+    /// The built-in users.
+    pub users: Vec<User>,
+    /// The targets.
+    pub targets: Vec<Target>,
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    span: Range<usize>,
+}
+
+/// One key of `[listen]`.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// What is spoken there.
+    pub protocol: &'static Protocol,
+    /// The address.
+    pub address: SocketAddr,
+}
+
+/// `[policies]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policies {
+    /// The folder of the modules.
+    pub dir: PathBuf,
+    /// How long one call may take; none for the engine's own default.
+    pub deadline: Option<Duration>,
+    span: Option<Range<usize>>,
+}
+
+/// One `[[target]]`.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its name, by which clients ask for it.
+    pub name: String,
+    /// What it speaks.
+    pub protocol: &'static Protocol,
+    /// Who may use it.
+    pub allow: Vec<Principal>,
+    /// Its policies, in the file's order.
+    pub bindings: Vec<Binding>,
+    /// What its protocol needs to know.
+    pub settings: ProtocolTarget,
+    spans: TargetSpans,
+}
+
+/// Where a target's parts stand.
+#[derive(Debug, Clone)]
+struct TargetSpans {
+    name: Range<usize>,
+    /// What the protocol's own keys are assigned, by key.
+    keys: Vec<(String, Range<usize>)>,
+    bindings: Vec<BindingSpans>,
+}
+
+/// Where a binding's parts stand.
+#[derive(Debug, Clone)]
+struct BindingSpans {
+    module: Range<usize>,
+    settings: Range<usize>,
+}
+
+/// A file that was read, and what was found.
+pub struct Loaded {
+    /// None where there are errors.
+    pub config: Option<Config>,
+    /// What was found.
+    pub report: Report,
+}
+
+/// Why a file could not even be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration `{path}` cannot be read: {why}")]
+pub struct ReadError {
+    path: PathBuf,
+    why: String,
+}
+
+/// Reads a file and checks its text. Blocking.
+pub fn load(path: &Path) -> Result<Loaded, ReadError> {
+    let text = read(path).map_err(|why| ReadError { path: path.to_owned(), why })?;
+    Ok(parse::parse(path, text))
+}
+
+/// Checks what a configuration points to: secrets, certificates, modules and their settings. Blocking,
+/// and with modules to compile it takes seconds.
+pub fn check_world(config: &Config, report: &mut Report) {
+    world::check(config, report);
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let missing = "there is no such file; name one with `--config`, or see `sluicegate demo` for a first look";
+    let size = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing.to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    if size > MAX_FILE_BYTES {
+        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}

@@ -1,0 +1,364 @@
+//! From the file's text to a [`Config`]: what can be known without looking at anything else.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use sluicegate_core::{Principal, policy::Binding};
+use sluicegate_identity::{BuiltinUsers, User};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    BindingSpans, Config, Listen, Loaded, Policies, Target, TargetSpans, Tls,
+    report::{Problem, Report},
+    section::{self, list, meant},
+};
+use crate::serve::{PROTOCOLS, Protocol};
+
+/// Syntax errors beyond this many are usually the same one again.
+const MAX_SYNTAX_ERRORS: usize = 3;
+
+/// Keys whose value is a secret's source, never the secret.
+const SECRET_SOURCES: [&str; 1] = ["password"];
+
+type Table<'i> = Spanned<DeTable<'i>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsSection {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PoliciesSection {
+    dir: Option<PathBuf>,
+    deadline_ms: Option<Spanned<u64>>,
+}
+
+/// Reads a text. Whatever is wrong with it stands in the report, and then there is no config.
+pub fn parse(path: &Path, text: String) -> Loaded {
+    let mut report = Report::new(path, text.clone());
+    let (root, errors) = DeTable::parse_recoverable(&text);
+    for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
+        let problem = Problem::error(error.message());
+        report.push(error.span().map_or(problem.clone(), |span| problem.at(span)));
+    }
+    if !errors.is_empty() {
+        return Loaded { config: None, report };
+    }
+    let base = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
+    let config = Reader { report: &mut report, base }.config(path, root.into_inner());
+    Loaded { config: config.filter(|_| report.errors() == 0), report }
+}
+
+struct Reader<'r> {
+    report: &'r mut Report,
+    /// What paths in the file start from.
+    base: PathBuf,
+}
+
+impl Reader<'_> {
+    fn config(mut self, path: &Path, mut root: DeTable<'_>) -> Option<Config> {
+        let data_dir = root.remove("data_dir").map_or(Some(PathBuf::from("data")), |v| section::value(self.report, v));
+        let recording = root.remove("recording").map_or(Some(Default::default()), |v| section::value(self.report, v));
+        let tls = root.remove("tls").and_then(|v| self.tls(v));
+        let (listen, allow_plaintext) = self.listen(root.remove("listen"), tls.is_some());
+        let policies = self.policies(root.remove("policies"));
+        let users = self.users(root.remove("identity"));
+        let targets = self.targets(root.remove("target"));
+        for (key, _) in root {
+            section::unknown_key(self.report, "", key.get_ref(), key.span(), section::TOP);
+        }
+        if self.report.errors() == 0 {
+            self.cross_check(&users, &targets, &listen);
+        }
+        Some(Config {
+            path: path.to_owned(),
+            data_dir: self.base.join(data_dir?),
+            recording: recording?,
+            tls,
+            allow_plaintext,
+            listen: listen.into_iter().map(|(listen, _)| listen).collect(),
+            policies: policies?,
+            users,
+            targets: targets.into_iter().map(|(target, _)| target).collect(),
+        })
+    }
+
+    fn tls(&mut self, value: Spanned<DeValue<'_>>) -> Option<Tls> {
+        let table = section::table(self.report, "[tls]", value)?;
+        let span = table.span();
+        let TlsSection { cert, key } = section::read(self.report, "[tls]", table, &[])?;
+        Some(Tls { cert: self.base.join(cert), key: self.base.join(key), span })
+    }
+
+    fn policies(&mut self, value: Option<Spanned<DeValue<'_>>>) -> Option<Policies> {
+        let Some(value) = value else {
+            return Some(Policies { dir: self.base.join("policies"), deadline: None, span: None });
+        };
+        let table = section::table(self.report, "[policies]", value)?;
+        let span = Some(table.span());
+        let PoliciesSection { dir, deadline_ms } = section::read(self.report, "[policies]", table, &[])?;
+        let dir = self.base.join(dir.unwrap_or_else(|| PathBuf::from("policies")));
+        if let Some(deadline) = deadline_ms.as_ref().filter(|d| !(1..=10_000).contains(d.get_ref())) {
+            let problem = Problem::error("`deadline_ms` is between 1 and 10000").at(deadline.span());
+            self.report.push(problem.help("20 is the default, and plenty for most policies"));
+        }
+        Some(Policies { dir, deadline: deadline_ms.map(|d| Duration::from_millis(d.into_inner())), span })
+    }
+
+    /// `[listen]`: a key for each protocol, and `allow_plaintext`.
+    fn listen(&mut self, value: Option<Spanned<DeValue<'_>>>, tls: bool) -> (Vec<(Listen, Range<usize>)>, bool) {
+        let mut found = Vec::new();
+        let Some(table) = value.and_then(|value| section::table(self.report, "[listen]", value)) else {
+            let problem = Problem::error("the gateway has nothing to listen on");
+            self.report.push(problem.help("add `[listen]` with, for example, `postgres = \"127.0.0.1:15432\"`"));
+            return (found, false);
+        };
+        let mut table = table.into_inner();
+        let allow_plaintext =
+            table.remove("allow_plaintext").and_then(|v| section::value(self.report, v)).unwrap_or(false);
+        for (key, value) in table {
+            let Some(protocol) = PROTOCOLS.iter().find(|p| p.name == key.get_ref()) else {
+                let known: Vec<&str> = PROTOCOLS.iter().map(|p| p.name).chain(["allow_plaintext"]).collect();
+                section::unknown_key(self.report, "[listen]", key.get_ref(), key.span(), &known);
+                continue;
+            };
+            let span = value.span();
+            let Some(address) = self.address(value) else { continue };
+            if !address.ip().is_loopback() && !tls && !allow_plaintext {
+                let problem =
+                    Problem::error(format!("{address} can be reached from other machines, and there is no [tls]"));
+                self.report.push(problem.at(span.clone()).help(
+                    "add `[tls]` with `cert` and `key`, listen on 127.0.0.1, or set `allow_plaintext = true` in [listen]",
+                ));
+            }
+            found.push((Listen { protocol, address }, span));
+        }
+        (found, allow_plaintext)
+    }
+
+    fn address(&mut self, value: Spanned<DeValue<'_>>) -> Option<SocketAddr> {
+        let span = value.span();
+        let text: String = section::value(self.report, value)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            let problem = Problem::error(format!("`{}` is not an address to listen on", text.escape_debug())).at(span);
+            let help = match text.strip_prefix(':') {
+                Some(port) => format!("write `0.0.0.0:{port}` for every interface"),
+                None => "write an IP address and a port, such as `127.0.0.1:15432`".to_owned(),
+            };
+            self.report.push(problem.help(help));
+        }
+        address
+    }
+
+    fn users(&mut self, value: Option<Spanned<DeValue<'_>>>) -> Vec<User> {
+        let Some(table) = value.and_then(|value| section::table(self.report, "[identity]", value)) else {
+            return Vec::new();
+        };
+        let mut table = table.into_inner();
+        let users = table.remove("user").map(|v| section::tables(self.report, "identity.user", v)).unwrap_or_default();
+        for (key, _) in table {
+            section::unknown_key(self.report, "[identity]", key.get_ref(), key.span(), &["user"]);
+        }
+        let mut names: HashMap<String, usize> = HashMap::new();
+        users.into_iter().filter_map(|user| self.user(user, &mut names)).collect()
+    }
+
+    fn user(&mut self, table: Table<'_>, names: &mut HashMap<String, usize>) -> Option<User> {
+        let name_at = span_of(&table, "name");
+        let hash_at = span_of(&table, "secret_hash");
+        let user: User = section::read(self.report, "[[identity.user]]", table, &[])?;
+        self.unique("user", &user.name, name_at.clone(), names);
+        if let Err(invalid) = BuiltinUsers::new(std::slice::from_ref(&user)) {
+            use sluicegate_identity::UserProblem::{Hash, Name};
+            let at = match invalid.why {
+                Name => name_at,
+                _ => hash_at,
+            };
+            let problem = Problem::error(match &invalid.why {
+                Hash(why) => format!("the `secret_hash` of user `{}` is refused: {why}", invalid.name),
+                _ => invalid.to_string(),
+            });
+            self.report.push(problem.at(at).help("make one with `sluicegate user hash`"));
+        }
+        Some(user)
+    }
+
+    fn targets(&mut self, value: Option<Spanned<DeValue<'_>>>) -> Vec<(Target, Vec<Range<usize>>)> {
+        let tables = value.map(|v| section::tables(self.report, "target", v)).unwrap_or_default();
+        let mut names: HashMap<String, usize> = HashMap::new();
+        tables.into_iter().filter_map(|table| self.target(table, &mut names)).collect()
+    }
+
+    fn target(&mut self, table: Table<'_>, names: &mut HashMap<String, usize>) -> Option<(Target, Vec<Range<usize>>)> {
+        let span = table.span();
+        let mut table = table.into_inner();
+        let name: Option<Spanned<String>> = self.required(&mut table, "name", span.clone());
+        let protocol: Option<Spanned<String>> = self.required(&mut table, "protocol", span.clone());
+        let (allow, allow_at) = self.allow(table.remove("allow"));
+        let policies = table.remove("policy").map(|v| section::tables(self.report, "target.policy", v));
+        let bindings: Vec<_> = policies.into_iter().flatten().filter_map(|policy| self.binding(policy)).collect();
+        let name = name?;
+        let (name_at, name) = (name.span(), name.into_inner());
+        self.unique("target", &name, name_at.clone(), names);
+        if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
+            let problem =
+                Problem::error("a target's name has 1 to 63 bytes and no control characters").at(name_at.clone());
+            self.report.push(problem.help("clients ask for the target by this name"));
+        }
+        let protocol = self.protocol(&protocol?)?;
+        self.secret_sources(&mut table);
+        let keys = table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect();
+        let mut settings = (protocol.read_target)(self.report, Spanned::new(span, table))?;
+        settings.resolve_paths(&self.base);
+        let (bindings, at): (Vec<_>, Vec<_>) = bindings.into_iter().unzip();
+        let spans = TargetSpans { name: name_at, keys, bindings: at };
+        Some((Target { name, protocol, allow, bindings, settings, spans }, allow_at))
+    }
+
+    fn protocol(&mut self, name: &Spanned<String>) -> Option<&'static Protocol> {
+        let found = PROTOCOLS.iter().find(|p| p.name == name.get_ref());
+        if found.is_none() {
+            let known: Vec<&str> = PROTOCOLS.iter().map(|p| p.name).collect();
+            let written = name.get_ref().escape_debug();
+            let problem =
+                Problem::error(format!("the protocol `{written}` is not supported by this version of Sluicegate"));
+            let help = match meant(name.get_ref(), &known) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("known: {}", list(&known)),
+            };
+            self.report.push(problem.at(name.span()).help(help));
+        }
+        found
+    }
+
+    fn allow(&mut self, value: Option<Spanned<DeValue<'_>>>) -> (Vec<Principal>, Vec<Range<usize>>) {
+        let texts: Option<Vec<Spanned<String>>> = value.and_then(|value| section::value(self.report, value));
+        let mut allow = Vec::new();
+        for text in texts.into_iter().flatten() {
+            match text.get_ref().parse::<Principal>() {
+                Ok(principal) => allow.push((principal, text.span())),
+                Err(error) => self.report.push(Problem::error(error.to_string()).at(text.span())),
+            }
+        }
+        allow.into_iter().unzip()
+    }
+
+    fn binding(&mut self, table: Table<'_>) -> Option<(Binding, BindingSpans)> {
+        let module_at = span_of(&table, "module");
+        let settings_at = span_of(&table, "settings");
+        if let Some(date) = table.get_ref().get("settings").and_then(find_date) {
+            let problem = Problem::error("settings are handed to the policy as JSON, which has no dates").at(date);
+            self.report.push(problem.help("write it as a string"));
+        }
+        let binding: Binding = section::read(self.report, "[[target.policy]]", table, &[])?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if binding.module.is_empty() || !binding.module.chars().all(is_name) {
+            let stem = Path::new(&binding.module).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let problem =
+                Problem::error("`module` is a module's name, of letters, digits, `-` and `_`").at(module_at.clone());
+            self.report.push(problem.help(format!("`{stem}` is `{stem}.wasm` in the policies folder")));
+        }
+        Some((binding, BindingSpans { module: module_at, settings: settings_at }))
+    }
+
+    /// A password written into the file: it is named and never shown, so serde must not see it.
+    fn secret_sources(&mut self, table: &mut DeTable<'_>) {
+        for key in SECRET_SOURCES {
+            if table.get(key).is_none_or(|value| value.get_ref().is_table()) {
+                continue;
+            }
+            let Some(value) = table.remove(key) else { continue };
+            let problem = Problem::error(format!("a `{key}` is never written into this file")).at(value.span());
+            self.report
+                .push(problem.help(format!("write `{key} = {{ env = \"NAME\" }}` or `{key} = {{ file = \"path\" }}`")));
+        }
+    }
+
+    fn required<T: serde::de::DeserializeOwned>(
+        &mut self,
+        table: &mut DeTable<'_>,
+        key: &str,
+        span: Range<usize>,
+    ) -> Option<T> {
+        match table.remove(key) {
+            Some(value) => section::value(self.report, value),
+            None => {
+                self.report.push(Problem::error(format!("this target has no `{key}`")).at(span));
+                None
+            }
+        }
+    }
+
+    fn unique(&mut self, what: &str, name: &str, span: Range<usize>, names: &mut HashMap<String, usize>) {
+        let line = self.report.line_of(span.start);
+        if let Some(first) = names.insert(name.to_owned(), line) {
+            let problem = Problem::error(format!("the {what} `{}` is defined twice", name.escape_debug()));
+            self.report.push(problem.at(span).help(format!("the first one is on line {first}; rename or remove one")));
+        }
+    }
+
+    /// What needs several sections to be seen.
+    fn cross_check(
+        &mut self,
+        users: &[User],
+        targets: &[(Target, Vec<Range<usize>>)],
+        listen: &[(Listen, Range<usize>)],
+    ) {
+        for (target, allow_at) in targets {
+            let name = target.name.escape_debug();
+            if target.allow.is_empty() && allow_at.is_empty() {
+                let problem =
+                    Problem::warning(format!("nobody can use the target `{name}`")).at(target.spans.name.clone());
+                self.report.push(problem.help("add, for example, `allow = [\"group:engineering\"]`"));
+            }
+            for (principal, at) in target.allow.iter().zip(allow_at) {
+                let known = match principal {
+                    Principal::User(name) => users.iter().any(|u| u.name == *name),
+                    Principal::Group(name) => users.iter().any(|u| u.groups.contains(name)),
+                };
+                if !known {
+                    let what = match principal {
+                        Principal::User(name) => format!("there is no user `{}`", name.escape_debug()),
+                        Principal::Group(name) => format!("no user belongs to the group `{}`", name.escape_debug()),
+                    };
+                    self.report
+                        .push(Problem::warning(format!("{what}, so `{principal}` lets nobody in")).at(at.clone()));
+                }
+            }
+            if !listen.iter().any(|(l, _)| l.protocol.name == target.protocol.name) {
+                let protocol = target.protocol.name;
+                let problem = Problem::warning(format!("nothing listens for the protocol of the target `{name}`"));
+                let help = format!("add `{protocol} = \"127.0.0.1:PORT\"` to [listen]");
+                self.report.push(problem.at(target.spans.name.clone()).help(help));
+            }
+        }
+    }
+}
+
+/// Where a key's value stands; the table's own place where there is none.
+fn span_of(table: &Table<'_>, key: &str) -> Range<usize> {
+    table.get_ref().get(key).map_or(table.span(), Spanned::span)
+}
+
+/// The place of the first date or time in a value.
+fn find_date(value: &Spanned<DeValue<'_>>) -> Option<Range<usize>> {
+    match value.get_ref() {
+        DeValue::Datetime(_) => Some(value.span()),
+        DeValue::Array(items) => items.iter().find_map(find_date),
+        DeValue::Table(table) => table.values().find_map(find_date),
+        _ => None,
+    }
+}

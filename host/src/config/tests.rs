@@ -1,0 +1,180 @@
+//! What people see when a configuration is wrong, word for word and place for place.
+
+use std::path::Path;
+
+use super::{Loaded, parse::parse};
+
+const HASH: &str = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+
+const GOOD: &str = r#"data_dir = "state"
+recording = "strict"
+[listen]
+postgres = "127.0.0.1:15432"
+[[identity.user]]
+name = "alice"
+groups = ["engineering"]
+secret_hash = "HASH"
+[[target]]
+name = "orders"
+protocol = "postgres"
+address = "127.0.0.1:5432"
+database = "orders"
+username = "app"
+password = { file = "secrets/orders" }
+allow = ["group:engineering", "user:alice"]
+[[target.policy]]
+module = "pii-mask"
+settings = { columns = ["*.ssn"], limits = { rows = 5 } }
+[[target.policy]]
+module = "sql-guard"
+mode = "monitor"
+"#;
+
+fn load(text: &str) -> Loaded {
+    parse(Path::new("/etc/gate/sluicegate.toml"), text.replace("HASH", HASH))
+}
+
+fn rendered(text: &str) -> String {
+    let loaded = load(text);
+    anstream::adapter::strip_str(&loaded.report.render()).to_string().replace("/etc/gate/", "")
+}
+
+#[test]
+fn a_good_file_is_read_and_its_paths_start_from_its_folder() {
+    let Loaded { config, report } = load(GOOD);
+    assert_eq!(report.render(), "");
+    let config = config.unwrap();
+    assert_eq!(config.data_dir, Path::new("/etc/gate/state"));
+    assert_eq!(config.policies.dir, Path::new("/etc/gate/policies"));
+    let target = &config.targets[0];
+    assert_eq!((target.name.as_str(), target.protocol.name), ("orders", "postgres"));
+    assert_eq!(target.allow.len(), 2);
+    let [mask, guard] = &target.bindings[..] else { panic!("two bindings") };
+    assert_eq!(mask.settings, serde_json::json!({ "columns": ["*.ssn"], "limits": { "rows": 5 } }));
+    assert_eq!(guard.mode, sluicegate_core::policy::Mode::Monitor);
+    let secrets = target.settings.secrets();
+    assert!(format!("{secrets:?}").contains("/etc/gate/secrets/orders"), "{secrets:?}");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_one_that_was_meant() {
+    let text = "[listen]\npostgres = \"127.0.0.1:1\"\n\n[policies]\ndri = \"p\"\n";
+    let expected = "\
+error: unknown key `dri` in [policies]
+ --> sluicegate.toml:5:1
+  |
+5 | dri = ...
+  | ^^^
+  = help: did you mean `dir`?
+
+";
+    assert_eq!(rendered(text), expected);
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_in_the_file_s_order() {
+    let text = r#"recording = "strickt"
+polices = {}
+[admin]
+listen = "127.0.0.1:1"
+[listen]
+postgres = "0.0.0.0:15432"
+mysql = "127.0.0.1:1"
+[[identity.user]]
+name = "alice"
+secret_hash = "HASH"
+[[identity.user]]
+name = "alice"
+secret_hash = "HASH"
+[[target]]
+name = "orders"
+protocol = "postgre"
+[[target]]
+name = "billing"
+protocol = "postgres"
+address = "127.0.0.1:5432"
+database = "orders"
+username = "app"
+allow = ["engineering"]
+connect_timeout = "5"
+recording = "strict"
+[[target.policy]]
+module = "pii-mask.wasm"
+settings = { since = 2020-01-01 }
+"#;
+    let places: Vec<(usize, String)> = load(text)
+        .report
+        .findings()
+        .iter()
+        .map(|f| serde_json::to_value(f).unwrap())
+        .map(|f| (usize::try_from(f["line"].as_u64().unwrap()).unwrap(), f["message"].as_str().unwrap().to_owned()))
+        .collect();
+    let expected = [
+        (1, "unknown value `strickt`, expected `ordered` or `strict`"),
+        (2, "unknown key `polices` at the top of the file"),
+        (3, "`admin` is not supported by this version of Sluicegate"),
+        (6, "0.0.0.0:15432 can be reached from other machines, and there is no [tls]"),
+        (7, "unknown key `mysql` in [listen]"),
+        (12, "the user `alice` is defined twice"),
+        (16, "the protocol `postgre` is not supported by this version of Sluicegate"),
+        (23, "`engineering` names nobody: write `user:NAME` or `group:NAME`"),
+        (24, "invalid type: string \"5\", expected u64"),
+        (25, "unknown key `recording` in this target"),
+        (27, "`module` is a module's name, of letters, digits, `-` and `_`"),
+        (28, "settings are handed to the policy as JSON, which has no dates"),
+    ];
+    assert_eq!(places, expected.map(|(line, message)| (line, message.to_owned())));
+}
+
+#[test]
+fn a_target_nobody_can_reach_is_a_warning() {
+    let text = GOOD.replace("allow = [\"group:engineering\", \"user:alice\"]", "allow = [\"group:enginering\"]");
+    let expected = "\
+warning: no user belongs to the group `enginering`, so `group:enginering` lets nobody in
+  --> sluicegate.toml:16:10
+   |
+16 | allow = [\"group:enginering\"]
+   |          ^^^^^^^^^^^^^^^^^^
+
+";
+    assert_eq!(rendered(&text), expected);
+    assert!(load(&text).config.is_some());
+    let nobody = GOOD.replace("allow = [\"group:engineering\", \"user:alice\"]\n", "");
+    assert!(rendered(&nobody).starts_with("warning: nobody can use the target `orders`\n  --> sluicegate.toml:10:8\n"));
+}
+
+#[test]
+fn a_secret_in_the_file_is_never_shown() {
+    for wrong in [
+        GOOD.replace("password = { file = \"secrets/orders\" }", "password = \"hunter2\""),
+        GOOD.replace("password = { file = \"secrets/orders\" }", "pasword = \"hunter2\""),
+        GOOD.replace("password = { file = \"secrets/orders\" }", "password = hunter2"),
+        GOOD.replace("password = { file = \"secrets/orders\" }", "password = \"hunter2"),
+        GOOD.replace("\"HASH\"", "\"hunter2\""),
+        GOOD.replace("secret_hash = \"HASH\"", "secret = \"hunter2\""),
+    ] {
+        let loaded = load(&wrong);
+        let json = serde_json::to_string(&loaded.report.findings()).unwrap();
+        let text = loaded.report.render();
+        assert!(loaded.config.is_none(), "{wrong}");
+        assert!(!text.contains("hunter2") && !json.contains("hunter2"), "{text}{json}");
+    }
+}
+
+#[test]
+fn a_missing_key_points_at_its_section() {
+    let text = GOOD.replace("database = \"orders\"\n", "");
+    assert!(
+        rendered(&text).starts_with("error: missing key `database`\n --> sluicegate.toml:9:1\n"),
+        "{}",
+        rendered(&text)
+    );
+}
+
+#[test]
+fn a_syntax_error_has_its_place_and_nothing_else_is_said() {
+    let text = GOOD.replace("protocol = \"postgres\"", "protocol = postgres");
+    let report = rendered(&text);
+    assert!(report.contains("sluicegate.toml:11:"), "{report}");
+    assert_eq!(report.matches("error").count(), 1, "{report}");
+}

@@ -1,0 +1,94 @@
+//! What a configuration points to: secrets, certificates, and policy modules with their settings.
+
+use std::ops::Range;
+
+use super::{Config, Problem, Report, Target};
+
+/// Checks everything that the text alone cannot tell.
+pub fn check(config: &Config, report: &mut Report) {
+    certificate(config, report);
+    for target in &config.targets {
+        secrets(target, report);
+    }
+    modules(config, report);
+}
+
+fn certificate(config: &Config, report: &mut Report) {
+    let Some(tls) = &config.tls else { return };
+    for (key, path) in [("cert", &tls.cert), ("key", &tls.key)] {
+        if let Err(error) = std::fs::File::open(path) {
+            let message = format!("`{key}` in [tls] cannot be read: {}: {error}", path.display());
+            report
+                .push(Problem::error(message).at(tls.span.clone()).help("paths start from the configuration's folder"));
+        }
+    }
+}
+
+fn secrets(target: &Target, report: &mut Report) {
+    for (key, source) in target.settings.secrets() {
+        if let Err(error) = source.read() {
+            report.push(Problem::error(error.to_string()).at(place(target, key)));
+        }
+    }
+    for (key, path) in target.settings.files() {
+        if let Err(error) = std::fs::File::open(path) {
+            let message = format!("`{key}` cannot be read: {}: {error}", path.display());
+            report.push(
+                Problem::error(message).at(place(target, key)).help("paths start from the configuration's folder"),
+            );
+        }
+    }
+}
+
+fn place(target: &Target, key: &str) -> Range<usize> {
+    let found = target.spans.keys.iter().find(|(name, _)| name == key);
+    found.map_or_else(|| target.spans.name.clone(), |(_, span)| span.clone())
+}
+
+fn modules(config: &Config, report: &mut Report) {
+    let dir = &config.policies.dir;
+    let present = match modules_in(dir) {
+        Ok(present) => present,
+        Err(error) => {
+            let problem = Problem::error(format!("the policies folder cannot be read: {}: {error}", dir.display()));
+            let at = config.policies.span.clone();
+            let bound = config.targets.iter().any(|t| !t.bindings.is_empty());
+            if bound || at.is_some() {
+                report.push(
+                    at.map_or(problem.clone(), |span| problem.at(span))
+                        .help("create it, or correct `dir` in [policies]"),
+                );
+            }
+            return;
+        }
+    };
+    for target in &config.targets {
+        for (binding, at) in target.bindings.iter().zip(&target.spans.bindings) {
+            if present.contains(&binding.module) {
+                continue;
+            }
+            let message = format!("there is no module `{}` in {}", binding.module, dir.display());
+            let names: Vec<&str> = present.iter().map(String::as_str).collect();
+            let help = match super::section::meant(&binding.module, &names) {
+                _ if names.is_empty() => {
+                    "the folder holds no modules; `just policies` builds the shipped ones".to_owned()
+                }
+                Some(meant) => format!("did you mean `{meant}`? There are: {}", super::section::list(&names)),
+                None => format!("there are: {}", super::section::list(&names)),
+            };
+            report.push(Problem::error(message).at(at.module.clone()).help(help));
+        }
+    }
+}
+
+fn modules_in(dir: &std::path::Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "wasm") {
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
