@@ -1,0 +1,151 @@
+//! Ways to read the contract's types that are handier than their fields: a command's SQL facts, the
+//! values of a column, and short constructors for verdicts and interests.
+
+use std::fmt;
+
+#[cfg(target_family = "wasm")]
+use crate::bindings::sluicegate::policy::sql;
+#[cfg(not(target_family = "wasm"))]
+use crate::testing::sql;
+use crate::{
+    Classes, ColumnName, ColumnUse, Command, Events, FunctionUse, Interests, Relation, RelationName, ResultVerdict,
+    RowsVerdict, Values, Verdict,
+};
+
+/// The facts about a SQL command. Each is asked of the gateway when it is read, so read once what
+/// is used twice.
+#[derive(Debug, Clone, Copy)]
+pub struct Sql<'a>(&'a Command);
+
+impl Command {
+    /// The facts about SQL; none where the command is not SQL.
+    pub fn sql(&self) -> Option<Sql<'_>> {
+        self.is_sql().then_some(Sql(self))
+    }
+}
+
+impl Sql<'_> {
+    /// What kinds of work the command does, over all its statements.
+    pub fn classes(&self) -> Classes {
+        sql::classes_of(self.0)
+    }
+
+    /// The statements' SQL names in lower case (`select`, `drop table`), nested ones included.
+    pub fn kinds(&self) -> Vec<String> {
+        sql::kinds(self.0)
+    }
+
+    /// How many statements the command holds.
+    pub fn statement_count(&self) -> u32 {
+        sql::statement_count(self.0)
+    }
+
+    /// The relations that it names, or reaches through views.
+    pub fn relations(&self) -> Vec<Relation> {
+        sql::relations(self.0)
+    }
+
+    /// Every column of every relation in [`Sql::relations`] that the catalog knows.
+    pub fn reachable_columns(&self) -> Vec<ColumnName> {
+        sql::reachable_columns(self.0)
+    }
+
+    /// Whether it may reach relations that are not in [`Sql::relations`].
+    pub fn reaches_unknown(&self) -> bool {
+        sql::reaches_unknown(self.0)
+    }
+
+    /// Columns, and where they stand.
+    pub fn columns(&self) -> Vec<ColumnUse> {
+        sql::columns(self.0)
+    }
+
+    /// Functions called.
+    pub fn functions(&self) -> Vec<FunctionUse> {
+        sql::functions(self.0)
+    }
+
+    /// Whether an UPDATE or DELETE in it has no WHERE.
+    pub fn writes_without_where(&self) -> bool {
+        sql::writes_without_where(self.0)
+    }
+
+    /// Why it could not be analysed; none where it was.
+    pub fn unanalysable_reason(&self) -> Option<String> {
+        sql::unanalysable_reason(self.0)
+    }
+}
+
+impl Values {
+    /// The values in row order; `None` is NULL.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        let ends = self.offsets.iter().skip(1);
+        let mut nulls = self.nulls.iter().copied().peekable();
+        self.offsets.iter().zip(ends).zip(0_u32..).map(move |((start, end), row)| {
+            if nulls.next_if_eq(&row).is_some() {
+                return None;
+            }
+            self.bytes.get(*start as usize..*end as usize)
+        })
+    }
+}
+
+impl Interests {
+    /// Interest in these events of every protocol and every command.
+    pub fn in_events(events: Events) -> Self {
+        Self { events, protocols: Vec::new(), sql_classes: Classes::empty() }
+    }
+
+    /// Only of these protocols.
+    pub fn of_protocols<'a>(mut self, protocols: impl IntoIterator<Item = &'a str>) -> Self {
+        self.protocols = protocols.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Only SQL commands with one of these classes, and those that are unanalysable.
+    pub fn of_sql_classes(mut self, classes: Classes) -> Self {
+        self.sql_classes = classes;
+        self
+    }
+}
+
+impl Verdict {
+    /// Refuses, for this reason.
+    pub fn block(reason: impl Into<String>) -> Self {
+        Self::Block(reason.into())
+    }
+}
+
+impl ResultVerdict {
+    /// Refuses the result, for this reason.
+    pub fn block(reason: impl Into<String>) -> Self {
+        Self::Block(reason.into())
+    }
+}
+
+impl RowsVerdict {
+    /// Refuses the rest of the result, for this reason.
+    pub fn block(reason: impl Into<String>) -> Self {
+        Self::Block(reason.into())
+    }
+}
+
+impl fmt::Display for RelationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.schema.is_empty() {
+            write!(f, "{}.", self.schema)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Display for ColumnName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for qualifier in [&self.schema, &self.relation] {
+            if !qualifier.is_empty() {
+                write!(f, "{qualifier}.")?;
+            }
+        }
+        f.write_str(&self.column)
+    }
+}
