@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Who refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DenialKind {
     /// A policy said no.
     Policy,

@@ -104,6 +104,16 @@ impl GatedSession {
         self.policies.may_mask()
     }
 
+    /// Whether any policy is asked about results: then their columns must be known.
+    pub fn sees_results(&self) -> bool {
+        self.policies.sees_results()
+    }
+
+    /// Whether any policy governs the session.
+    pub fn is_governed(&self) -> bool {
+        !self.policies.governing().is_empty()
+    }
+
     /// Decides a command and records the decision. Not cancel-safe.
     pub async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Denial> {
         self.decide_with(command, None).await

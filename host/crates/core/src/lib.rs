@@ -11,6 +11,7 @@ pub mod policy;
 pub mod record;
 pub mod result;
 pub mod secret;
+pub mod sessions;
 pub mod sql;
 pub mod verdict;
 

@@ -99,6 +99,8 @@ pub trait PolicySession: Send {
     /// Whether a policy that is enforced for this session may mask results. Then the record keeps
     /// no literals, and error texts of the target are scrubbed.
     fn may_mask(&self) -> bool;
+    /// Whether any policy of this session, enforced or not, is asked about results.
+    fn sees_results(&self) -> bool;
     /// The digests of the modules that now govern the session, as `(module, digest)`.
     fn governing(&self) -> Vec<(String, String)>;
     /// The session opened.

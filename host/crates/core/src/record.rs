@@ -34,6 +34,7 @@ pub struct Entry {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// Somebody was let in.
     Opened(Opened),

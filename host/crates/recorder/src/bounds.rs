@@ -1,0 +1,131 @@
+//! How large an entry is, and how large it may be. A command may bind tens of thousands of
+//! parameters; the record keeps as many of them as fit.
+
+use sluicegate_core::{
+    Denial,
+    policy::Opinion,
+    record::{Entry, Event, RecordError},
+};
+
+/// The most memory that one entry may take, in bytes.
+pub(crate) const MAX_ENTRY_BYTES: usize = 256 * 1024;
+/// What a string or a list costs beside its bytes.
+const OVERHEAD: usize = 24;
+/// What an entry costs beside its strings.
+const FIXED: usize = 256;
+
+/// Cuts what may be cut so that the entry fits, and returns its size in bytes. An entry that does
+/// not fit even so is an error.
+pub(crate) fn fit(entry: &mut Entry) -> Result<u32, RecordError> {
+    let mut size = size_of(entry);
+    if size > MAX_ENTRY_BYTES
+        && let Event::Command(command) = &mut entry.event
+    {
+        while size > MAX_ENTRY_BYTES
+            && let Some(value) = command.values.pop()
+        {
+            size -= value_size(value.as_deref());
+            command.cut = true;
+        }
+        while size > MAX_ENTRY_BYTES
+            && let Some(resource) = command.resources.pop()
+        {
+            size -= text_size(&resource);
+            command.cut = true;
+        }
+    }
+    match u32::try_from(size) {
+        Ok(fits) if size <= MAX_ENTRY_BYTES => Ok(fits),
+        _ => Err(RecordError(format!("an entry has {size} bytes, and at most {MAX_ENTRY_BYTES} are kept"))),
+    }
+}
+
+fn size_of(entry: &Entry) -> usize {
+    let event = match &entry.event {
+        Event::Opened(o) => {
+            let texts = [&o.user, &o.target, &o.protocol, &o.client, &o.application];
+            let pairs: usize = o.policies.iter().map(|(a, b)| text_size(a) + text_size(b)).sum();
+            texts_size(texts) + texts_size(&o.groups) + pairs
+        }
+        Event::Refused(r) => texts_size([&r.user, &r.target, &r.protocol, &r.client, &r.reason]),
+        Event::Command(c) => {
+            let values: usize = c.values.iter().map(|v| value_size(v.as_deref())).sum();
+            let said = denial_size(c.denial.as_ref()) + opinions_size(&c.opinions);
+            texts_size([&c.verb, &c.text]) + texts_size(&c.resources) + values + said
+        }
+        Event::Outcome(o) => text_size(&o.status) + denial_size(o.denial.as_ref()) + opinions_size(&o.opinions),
+        Event::Closed(c) => text_size(&c.reason),
+    };
+    FIXED + event
+}
+
+fn text_size(text: &str) -> usize {
+    OVERHEAD + text.len()
+}
+
+fn texts_size<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
+    texts.into_iter().map(|text| text_size(text)).sum()
+}
+
+fn value_size(value: Option<&str>) -> usize {
+    OVERHEAD + value.map_or(0, str::len)
+}
+
+fn denial_size(denial: Option<&Denial>) -> usize {
+    denial.map_or(0, |d| text_size(&d.reason) + d.policy.as_deref().map_or(0, text_size))
+}
+
+fn opinions_size(opinions: &[Opinion]) -> usize {
+    opinions.iter().map(|o| texts_size([&o.policy, &o.digest, &o.said, &o.reason])).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_core::{
+        SessionId,
+        record::{Closed, CommandEntry},
+    };
+
+    use super::*;
+
+    fn entry(event: Event) -> Entry {
+        Entry { session: SessionId(uuid::Uuid::now_v7()), at: 0, event }
+    }
+
+    fn command(values: usize) -> Entry {
+        entry(Event::Command(CommandEntry {
+            sequence: 1,
+            verb: "query".to_owned(),
+            text: "select 1".to_owned(),
+            cut: false,
+            resources: Vec::new(),
+            parameters: u32::try_from(values).unwrap(),
+            values: vec![Some("x".repeat(1024)); values],
+            denial: None,
+            opinions: Vec::new(),
+        }))
+    }
+
+    #[test]
+    fn an_ordinary_entry_is_left_alone() {
+        let mut small = command(3);
+        let before = small.clone();
+        assert!(fit(&mut small).unwrap() > 3 * 1024);
+        assert_eq!(small, before);
+    }
+
+    #[test]
+    fn values_are_dropped_until_the_entry_fits() {
+        let mut large = command(65535);
+        assert!(fit(&mut large).unwrap() as usize <= MAX_ENTRY_BYTES);
+        let Event::Command(kept) = large.event else { unreachable!() };
+        assert!(kept.cut && kept.parameters == 65535);
+        assert!((200..256).contains(&kept.values.len()), "{}", kept.values.len());
+    }
+
+    #[test]
+    fn what_cannot_be_cut_is_an_error() {
+        let reason = "x".repeat(MAX_ENTRY_BYTES);
+        assert!(fit(&mut entry(Event::Closed(Closed { commands: 0, reason }))).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! What can go wrong with the store.
+
+use std::{io, path::PathBuf};
+
+use sluicegate_core::{record::RecordError, sessions::ReadError};
+
+/// Why the store could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open, which is how a running gateway is noticed.
+    #[error("a gateway is running on the data folder `{}`: ask it, or stop it first", .0.display())]
+    Running(PathBuf),
+    /// Nothing was ever recorded there.
+    #[error("there is no record under `{}`: check `data_dir`, or start the gateway once", .0.display())]
+    Missing(PathBuf),
+    /// The folder or the lock file cannot be used.
+    #[error("the record's folder `{}` cannot be used; check who owns it", path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It was written by a newer Sluicegate.
+    #[error("the record has format {found}, and this Sluicegate knows up to {known}: use the newer version")]
+    Newer {
+        /// The store's format.
+        found: u32,
+        /// The newest format known.
+        known: u32,
+    },
+    /// What is stored is not what was written.
+    #[error("the record is damaged ({0}): restore the data folder from a backup, or start with another")]
+    Damaged(&'static str),
+    /// An entry that cannot be written down.
+    #[error("an entry cannot be encoded; please report this")]
+    Encode(#[source] rmp_serde::encode::Error),
+    /// The store failed.
+    #[error("the record's store failed; check the disk's space and health")]
+    Sled(#[source] sled::Error),
+    /// The disk did not take what was written.
+    #[error("the record could not be forced to disk; check the disk's space and health")]
+    Sync(#[source] io::Error),
+}
+
+impl StoreError {
+    /// The message with its causes, for where only text can go on.
+    fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl From<StoreError> for RecordError {
+    fn from(error: StoreError) -> Self {
+        Self(error.chain())
+    }
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self(error.chain())
+    }
+}
+
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        Self::Sled(error)
+    }
+}

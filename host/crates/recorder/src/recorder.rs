@@ -1,0 +1,134 @@
+//! The recorder that the gate appends to. It only queues; the writer's thread does the rest.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use sluicegate_core::record::{Entry, RecordError, RecordFuture, Recorder};
+use tokio::{
+    sync::{TryAcquireError, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    bounds,
+    error::StoreError,
+    store::Store,
+    writer::{CLOSED, Message, Shared, Writer},
+};
+
+/// How long the disk may take before the record counts as lost.
+const STALL: Duration = Duration::from_secs(30);
+/// What is said then.
+const STALLED: &str = "the disk has not taken anything for 30 seconds";
+
+/// Records into the store under the data folder.
+///
+/// Entries reach the disk within 200 ms, or when somebody calls [`Recorder::flush`]: a crash loses
+/// at most that interval, and nothing that a flush has acknowledged. An error of the disk, a full
+/// one included, ends recording until the gateway is started again: from then on every append and
+/// flush fails, and so nothing passes the gate.
+pub struct SledRecorder {
+    store: Store,
+    shared: Arc<Shared>,
+    /// Taken when the recorder is dropped, which tells the writer to end.
+    inbox: Option<mpsc::Sender<Message>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl SledRecorder {
+    /// Opens the store under `data_dir`, makes it if there is none, and starts the writer.
+    /// Sessions that a crash cut off are ended in the record. Blocks on the disk; after a crash it
+    /// may take seconds.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let store = Store::open(data_dir)?;
+        let (inbox, outbox) = mpsc::channel();
+        let shared = Arc::new(Shared::new());
+        let writer = Writer::start(store.clone(), outbox, Arc::clone(&shared))?;
+        let writer = thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| StoreError::Folder { path: data_dir.to_owned(), source })?;
+        Ok(Self { store, shared, inbox: Some(inbox), writer: Some(writer) })
+    }
+
+    /// Reads the record while it is written.
+    pub fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    /// Writes what was appended, forces it to disk and ends the writer. Appending fails from then
+    /// on. Cancel-safe: the writer ends all the same.
+    pub async fn close(&self) -> Result<(), RecordError> {
+        if let Some(ended) = self.shared.ended() {
+            return Err(ended);
+        }
+        self.shared.end(CLOSED);
+        let lost = |_| RecordError("the last entries may be missing; the log says why".to_owned());
+        self.wait_for(Message::Close).await.map_err(lost)
+    }
+
+    async fn take(&self, mut entry: Entry) -> Result<(), RecordError> {
+        let size = bounds::fit(&mut entry)?;
+        let room = match self.shared.room.try_acquire_many(size) {
+            Ok(room) => room,
+            Err(TryAcquireError::Closed) => return Err(self.ended()),
+            Err(TryAcquireError::NoPermits) => match timeout(STALL, self.shared.room.acquire_many(size)).await {
+                Ok(room) => room.map_err(|_| self.ended())?,
+                Err(_) => return Err(self.shared.fail(STALLED)),
+            },
+        };
+        // The writer gives it back. Nothing may await between here and the send.
+        room.forget();
+        self.send(Message::Entry(entry, size))
+    }
+
+    async fn sync(&self) -> Result<(), RecordError> {
+        if let Some(ended) = self.shared.ended() {
+            return Err(ended);
+        }
+        self.wait_for(Message::Flush).await
+    }
+
+    async fn wait_for(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) -> Result<(), RecordError> {
+        let (done, is_done) = oneshot::channel();
+        self.send(message(done))?;
+        match timeout(STALL, is_done).await {
+            Ok(answer) => answer.map_err(|_| self.ended()),
+            Err(_) => Err(self.shared.fail(STALLED)),
+        }
+    }
+
+    fn send(&self, message: Message) -> Result<(), RecordError> {
+        let sent = self.inbox.as_ref().is_some_and(|inbox| inbox.send(message).is_ok());
+        if sent { Ok(()) } else { Err(self.ended()) }
+    }
+
+    fn ended(&self) -> RecordError {
+        self.shared.ended().unwrap_or_else(|| self.shared.fail("its writer stopped unexpectedly"))
+    }
+}
+
+impl Recorder for SledRecorder {
+    fn append(&self, entry: Entry) -> RecordFuture<'_> {
+        Box::pin(self.take(entry))
+    }
+
+    fn flush(&self) -> RecordFuture<'_> {
+        Box::pin(self.sync())
+    }
+}
+
+impl Drop for SledRecorder {
+    fn drop(&mut self) {
+        drop(self.inbox.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the record's writer ended in a panic");
+        }
+    }
+}
