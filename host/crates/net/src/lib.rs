@@ -1,1 +1,19 @@
-//! sluicegate-net
+//! The network's edge, for every protocol: listeners with their limits, TLS towards clients and
+//! towards targets, channel binding data, and the stream that is either plain or encrypted. What is
+//! said on the stream is the protocols' business.
+
+mod binding;
+mod client_tls;
+mod error;
+mod listener;
+mod server_tls;
+mod stop;
+mod stream;
+mod verify;
+
+pub use client_tls::{ClientTls, TlsMode};
+pub use error::{BindError, Chain, TlsError};
+pub use listener::{Exposure, Limits, Listener, tune};
+pub use server_tls::{ServerTls, TlsFiles};
+pub use stop::{Stop, Stopper, stop_channel};
+pub use stream::MaybeTls;

@@ -1,1 +1,4 @@
 //! sluicegate-postgres
+
+pub mod config;
+pub mod upstream;

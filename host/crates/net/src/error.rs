@@ -1,0 +1,99 @@
+//! What can go wrong at the network's edge, and how an error is written with its causes.
+
+use std::{error::Error, fmt, io, net::SocketAddr, path::PathBuf};
+
+use crate::TlsMode;
+
+/// Why TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file of certificates or the key's file cannot be read.
+    #[error("the file `{path}` cannot be read; check its path and permissions")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not the PEM that it should be.
+    #[error("the file `{path}` is not usable PEM: {why}")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        why: String,
+    },
+    /// The certificate and the key do not work together.
+    #[error("the certificate `{cert}` cannot be used with the key `{key}`; they must belong together")]
+    Pair {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// The cause.
+        #[source]
+        source: rustls::Error,
+    },
+    /// A certificate authority was named, but the mode verifies nothing.
+    #[error("`ca` is set, but sslmode `{0}` verifies nothing; set sslmode to verify-full or verify-ca, or remove `ca`")]
+    UselessCa(TlsMode),
+    /// The system has no trusted certificates.
+    #[error("this system has no trusted certificates; set `ca` to the file of the authority to trust")]
+    NoRoots,
+    /// The TLS library refuses the settings.
+    #[error("the TLS settings are not usable")]
+    Settings(#[source] rustls::Error),
+    /// The host is neither a DNS name nor an IP address.
+    #[error("`{0}` is neither a DNS name nor an IP address, so no certificate can prove it")]
+    Name(String),
+    /// The handshake failed.
+    #[error("the TLS handshake failed")]
+    Handshake(#[source] io::Error),
+    /// The handshake took too long.
+    #[error("the TLS handshake did not finish in time")]
+    Timeout,
+}
+
+/// Why a listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be resolved.
+    #[error("the address `{address}` cannot be resolved; write `ip:port`")]
+    Resolve {
+        /// The address as configured.
+        address: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Without TLS only loopback addresses are served.
+    #[error(
+        "`{0}` is not a loopback address and there is no [tls] section; add `cert` and `key` there, or set `allow_plaintext = true` if something else encrypts the way"
+    )]
+    Plaintext(SocketAddr),
+    /// The system refuses the address.
+    #[error("cannot listen on `{address}`")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Writes an error and its causes on one line, for a log: `a: b: c`.
+pub struct Chain<'a>(pub &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! A listening socket with its limits: how many connections, from where without TLS, and how it
+//! ends. Errors while accepting never end it.
+
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::net::sockopt;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+
+use crate::{BindError, Stop};
+
+/// Connections that the system keeps for us while we are busy.
+const BACKLOG: u32 = 1024;
+/// A silent peer is probed after this long.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+/// The first and the longest wait after an error such as "too many open files".
+const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+/// Refused connections are reported at most this often.
+const SURPLUS_REPORT: Duration = Duration::from_secs(1);
+
+/// Who can reach a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// There is a certificate: any address is fine.
+    Tls,
+    /// There is none: loopback addresses only.
+    LoopbackOnly,
+    /// There is none, and the configuration says that this is intended (`allow_plaintext`).
+    Plaintext,
+}
+
+/// What a listener bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Open connections; more are closed at once.
+    pub max_connections: usize,
+    /// How long open connections may go on once stopping is asked for.
+    pub grace: Duration,
+}
+
+/// A listening socket.
+pub struct Listener {
+    name: &'static str,
+    socket: TcpListener,
+    address: SocketAddr,
+    limits: Limits,
+}
+
+impl Listener {
+    /// Opens the socket on `address` (`ip:port` or `host:port`; of several addresses the first).
+    /// `name` is the protocol's, for the log.
+    pub async fn bind(
+        name: &'static str,
+        address: &str,
+        exposure: Exposure,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
+        let wanted = resolve(address).await?;
+        if exposure == Exposure::LoopbackOnly && !is_loopback(wanted.ip()) {
+            return Err(BindError::Plaintext(wanted));
+        }
+        let refused = |source| BindError::Bind { address: wanted, source };
+        let socket = open(wanted).map_err(refused)?;
+        let address = socket.local_addr().map_err(refused)?;
+        Ok(Self { name, socket, address, limits })
+    }
+
+    /// The address that it listens on, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until stopping is asked for, each connection in a task of its own. Then it accepts no
+    /// more, and returns once all have ended or the grace is over; those still open then are cut.
+    pub async fn run<H, F>(self, mut stop: Stop, handle: H)
+    where
+        H: Fn(TcpStream, SocketAddr, Stop) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let slots = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let mut open = JoinSet::new();
+        let mut surplus = Surplus::default();
+        let mut back_off = FIRST_BACK_OFF;
+        tracing::info!(protocol = self.name, address = %self.address, "listening");
+        loop {
+            let accepted = tokio::select! {
+                () = stop.asked() => break,
+                Some(ended) = open.join_next() => {
+                    report_panic(self.name, ended);
+                    continue;
+                }
+                accepted = self.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    back_off = FIRST_BACK_OFF;
+                    let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                        surplus.refused(self.name, peer, self.limits.max_connections);
+                        continue;
+                    };
+                    if let Err(error) = tune(&stream) {
+                        tracing::debug!(protocol = self.name, %peer, %error, "connection lost before it was served");
+                        continue;
+                    }
+                    let served = handle(stream, peer, stop.clone());
+                    open.spawn(async move {
+                        served.await;
+                        drop(slot);
+                    });
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(protocol = self.name, %error, "cannot accept connections; trying again");
+                    tokio::time::sleep(back_off).await;
+                    back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+                }
+            }
+        }
+        drop(self.socket);
+        drain(self.name, open, self.limits.grace).await;
+    }
+}
+
+async fn resolve(address: &str) -> Result<SocketAddr, BindError> {
+    let failed = |source| BindError::Resolve { address: address.to_owned(), source };
+    let mut found = tokio::net::lookup_host(address).await.map_err(failed)?;
+    found.next().ok_or_else(|| failed(io::Error::from(io::ErrorKind::NotFound)))
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// What every connection of the gateway has, in either direction: small messages go out at once,
+/// and a silent peer is probed by the system, after a minute and then every 15 seconds, four times.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    Ok(())
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+fn report_panic(name: &'static str, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(protocol = name, %error, "a session failed inside the gateway; its connection was closed");
+    }
+}
+
+async fn drain(name: &'static str, mut open: JoinSet<()>, grace: Duration) {
+    let all_ended = async {
+        while let Some(ended) = open.join_next().await {
+            report_panic(name, ended);
+        }
+    };
+    if tokio::time::timeout(grace, all_ended).await.is_err() {
+        tracing::warn!(protocol = name, connections = open.len(), "connections still open after the grace are cut");
+        open.shutdown().await;
+    }
+}
+
+/// Counts refused connections, so that a flood of them does not flood the log.
+#[derive(Default)]
+struct Surplus {
+    unreported: u64,
+    reported: Option<Instant>,
+}
+
+impl Surplus {
+    fn refused(&mut self, name: &'static str, peer: SocketAddr, max: usize) {
+        self.unreported += 1;
+        if self.reported.is_none_or(|at| at.elapsed() >= SURPLUS_REPORT) {
+            let refused = self.unreported;
+            tracing::warn!(protocol = name, %peer, refused, max_connections = max, "too many connections: refused");
+            *self = Self { unreported: 0, reported: Some(Instant::now()) };
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What a `[[target]]` of protocol `postgres` says, and the target made ready to dial. The keys that
+//! every protocol's targets share (`name`, `protocol`, `allow`, `policy`) are the host's to read.
+
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+use sluicegate_core::secret::SecretSource;
+use sluicegate_net::{ClientTls, TlsError, TlsMode};
+
+/// What PostgreSQL's TLS calls its protocol in ALPN, from version 17 on.
+/// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>
+pub const ALPN: &[u8] = b"postgresql";
+
+const DEFAULT_CONNECT_TIMEOUT: u64 = 10;
+const MAX_CONNECT_TIMEOUT: u64 = 300;
+
+/// The target as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetConfig {
+    /// Where it listens.
+    pub address: Address,
+    /// The database to open.
+    pub database: String,
+    /// The role to log in as.
+    pub username: String,
+    /// The role's password, where the server asks for one. Read anew for each connection.
+    pub password: Option<SecretSource>,
+    /// How the connection is protected. Default: `verify-full`, and `disable` for a loopback
+    /// address.
+    pub sslmode: Option<TlsMode>,
+    /// PEM file of the authorities (or the very certificate) to trust. Default: the system's.
+    pub ca: Option<PathBuf>,
+    /// Seconds from the first packet until the server is ready for a query, 1 to 300.
+    #[serde(default = "default_timeout", deserialize_with = "timeout")]
+    pub connect_timeout: u64,
+}
+
+impl TargetConfig {
+    /// The mode in force.
+    pub fn tls_mode(&self) -> TlsMode {
+        let default = if self.address.is_loopback() { TlsMode::Disable } else { TlsMode::VerifyFull };
+        self.sslmode.unwrap_or(default)
+    }
+}
+
+/// A target whose trusted certificates have been read. Shared by its sessions.
+pub struct Target {
+    config: TargetConfig,
+    tls: Option<ClientTls>,
+}
+
+impl Target {
+    /// Reads what dialling needs. Blocking.
+    pub fn prepare(config: TargetConfig) -> Result<Self, TlsError> {
+        let tls = ClientTls::load(config.tls_mode(), config.ca.as_deref(), &[ALPN])?;
+        Ok(Self { config, tls })
+    }
+
+    /// As configured.
+    pub fn config(&self) -> &TargetConfig {
+        &self.config
+    }
+
+    pub(crate) fn tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.config.connect_timeout)
+    }
+}
+
+/// `host:port`, where host is a name, an IPv4 address or an IPv6 address in brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The name or address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Address {
+    /// Whether it stays on this machine by its name: a loopback address or `localhost` (RFC 6761).
+    pub fn is_loopback(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(ip) => ip.to_canonical().is_loopback(),
+            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
+        }
+    }
+}
+
+/// The text is not an address.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not an address: write `host:port`, for example `db.example.com:5432` or `[::1]:5432`")]
+pub struct AddressError(String);
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || AddressError(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().map_err(|_| wrong())?;
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let valid = match bracketed {
+            Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains([':', '/', '[', ']', ' ', '\0']),
+        };
+        if !valid || port == 0 {
+            return Err(wrong());
+        }
+        Ok(Self { host: bracketed.unwrap_or(host).to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+fn default_timeout() -> u64 {
+    DEFAULT_CONNECT_TIMEOUT
+}
+
+fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        seconds @ 1..=MAX_CONNECT_TIMEOUT => Ok(seconds),
+        other => Err(D::Error::custom(format!(
+            "`connect_timeout` is {other}, but must be 1 to {MAX_CONNECT_TIMEOUT} seconds"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(more: &str) -> Result<TargetConfig, toml::de::Error> {
+        toml::from_str(&format!("database = \"orders\"\nusername = \"app\"\n{more}"))
+    }
+
+    #[test]
+    fn the_default_mode_depends_on_the_address() {
+        let remote = target("address = \"db.example.com:5432\"").unwrap();
+        assert_eq!((remote.tls_mode(), remote.connect_timeout), (TlsMode::VerifyFull, 10));
+        for address in ["127.0.0.1:5432", "[::1]:5432", "localhost:5432", "[::ffff:127.0.0.1]:1"] {
+            let local = target(&format!("address = \"{address}\"")).unwrap();
+            assert_eq!(local.tls_mode(), TlsMode::Disable, "{address}");
+            assert_eq!(local.address.to_string(), address);
+        }
+        let chosen = target("address = \"10.0.0.1:5432\"\nsslmode = \"require\"").unwrap();
+        assert_eq!(chosen.tls_mode(), TlsMode::Require);
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for wrong in ["db.example.com", "db:port", ":5432", "db:0", "::1:5432", "[db]:5432", "postgres://db:5432"] {
+            assert!(target(&format!("address = \"{wrong}\"")).is_err(), "{wrong}");
+        }
+        assert!(target("address = \"db:1\"\nsslmode = \"prefer\"").is_err());
+        assert!(target("address = \"db:1\"\nconnect_timeout = 0").is_err());
+        assert!(target("address = \"db:1\"\npasword = { env = \"X\" }").is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! Logging in as the target's role: SCRAM-SHA-256 with and without channel binding, MD5, cleartext
+//! where nobody can listen, and trust. Anything else is refused.
+//! <https://www.postgresql.org/docs/current/sasl-authentication.html>
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::{
+    authentication::{
+        md5_hash,
+        sasl::{ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256},
+    },
+    message::{
+        backend::{AuthenticationSaslBody, Message},
+        frontend,
+    },
+};
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroize;
+
+use super::{DialError, wire::Wire};
+use crate::config::Target;
+
+/// Answers the server's request, whichever it is, until AuthenticationOk.
+pub(super) async fn authenticate(
+    wire: &mut Wire,
+    target: &Target,
+    peer: SocketAddr,
+    password: Option<&SecretString>,
+) -> Result<(), DialError> {
+    let given = || password.map(|p| p.expose_secret().as_bytes()).ok_or(DialError::NoPassword);
+    match wire.next().await? {
+        Message::AuthenticationOk => return Ok(()),
+        Message::AuthenticationCleartextPassword => {
+            let verified = wire.stream().is_encrypted() && target.tls().is_some_and(|tls| tls.verifies());
+            if !verified && !peer.ip().to_canonical().is_loopback() {
+                return Err(DialError::Cleartext);
+            }
+            send_password(wire, given()?).await?;
+        }
+        Message::AuthenticationMd5Password(body) => {
+            let user = target.config().username.as_bytes();
+            send_password(wire, md5_hash(user, given()?, body.salt()).as_bytes()).await?;
+        }
+        Message::AuthenticationSasl(body) => scram(wire, &body, given()?).await?,
+        other => return Err(unsupported(&other)),
+    }
+    match wire.next().await? {
+        Message::AuthenticationOk => Ok(()),
+        _ => Err(DialError::Protocol("a second request for authentication")),
+    }
+}
+
+async fn send_password(wire: &mut Wire, password: &[u8]) -> Result<(), DialError> {
+    let mut message = BytesMut::with_capacity(password.len() + 8);
+    let built = frontend::password_message(password, &mut message);
+    let sent = match built {
+        Ok(()) => wire.send(&message).await,
+        Err(_) => Err(DialError::Protocol("the password has a NUL byte in it")),
+    };
+    message.zeroize();
+    sent
+}
+
+/// The whole SCRAM exchange, up to the check of the server's signature.
+async fn scram(wire: &mut Wire, offer: &AuthenticationSaslBody, password: &[u8]) -> Result<(), DialError> {
+    let (mechanism, binding) = choose(wire, offer)?;
+    let mut scram = ScramSha256::new(password, binding);
+    let malformed = |_| DialError::Protocol("the SCRAM exchange cannot be encoded");
+
+    let mut message = BytesMut::new();
+    frontend::sasl_initial_response(mechanism, scram.message(), &mut message).map_err(malformed)?;
+    wire.send(&message).await?;
+    let Message::AuthenticationSaslContinue(challenge) = wire.next().await? else {
+        return Err(DialError::Impostor("it skipped the challenge"));
+    };
+    scram.update(challenge.data()).map_err(DialError::Scram)?;
+
+    message.clear();
+    frontend::sasl_response(scram.message(), &mut message).map_err(malformed)?;
+    wire.send(&message).await?;
+    let Message::AuthenticationSaslFinal(outcome) = wire.next().await? else {
+        return Err(DialError::Impostor("it skipped its signature"));
+    };
+    scram.finish(outcome.data()).map_err(|_| DialError::Impostor("its signature is wrong"))
+}
+
+/// Binds the exchange to the TLS connection wherever both ends can. Where the server does not offer
+/// it over TLS, the client's first message says that we could have, so that a server which did
+/// offer it notices whoever removed the offer (RFC 5802, section 6).
+fn choose(wire: &Wire, offer: &AuthenticationSaslBody) -> Result<(&'static str, ChannelBinding), DialError> {
+    let (mut plain, mut plus) = (false, false);
+    let mut mechanisms = offer.mechanisms();
+    while let Some(name) = mechanisms.next().map_err(|_| DialError::Protocol("the SASL mechanisms do not parse"))? {
+        plain |= name == SCRAM_SHA_256;
+        plus |= name == SCRAM_SHA_256_PLUS;
+    }
+    if plus && !wire.stream().is_encrypted() {
+        return Err(DialError::Impostor("it offers channel binding without TLS"));
+    }
+    match wire.stream().server_end_point() {
+        Some(data) if plus => Ok((SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(data))),
+        Some(_) if plain => Ok((SCRAM_SHA_256, ChannelBinding::unrequested())),
+        None if plain => Ok((SCRAM_SHA_256, ChannelBinding::unsupported())),
+        _ => Err(DialError::Method("SASL without SCRAM-SHA-256")),
+    }
+}
+
+fn unsupported(message: &Message) -> DialError {
+    match message {
+        Message::AuthenticationGss | Message::AuthenticationGssContinue(_) => DialError::Method("GSSAPI"),
+        Message::AuthenticationSspi => DialError::Method("SSPI"),
+        Message::AuthenticationKerberosV5 => DialError::Method("Kerberos V5"),
+        Message::AuthenticationScmCredential => DialError::Method("SCM credential"),
+        _ => DialError::Protocol("something else than a request for authentication"),
+    }
+}

@@ -1,0 +1,80 @@
+//! Messages of the login, read one by one and bounded before anything is allocated for them. Not
+//! used once the connection is ready.
+
+use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::message::backend::{ErrorResponseBody, Header, Message};
+use sluicegate_net::MaybeTls;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::DialError;
+
+/// The largest message of a login that is read.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+/// A connection during its login.
+pub(crate) struct Wire {
+    stream: MaybeTls,
+    buffer: BytesMut,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: MaybeTls) -> Self {
+        Self { stream, buffer: BytesMut::with_capacity(4096) }
+    }
+
+    pub(crate) fn stream(&self) -> &MaybeTls {
+        &self.stream
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), DialError> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await?;
+        Ok(())
+    }
+
+    /// The next message that is not a notice.
+    pub(crate) async fn next(&mut self) -> Result<Message, DialError> {
+        loop {
+            let header = Header::parse(&self.buffer).map_err(|_| DialError::Protocol("a message's length is wrong"))?;
+            if let Some(header) = header {
+                let length = usize::try_from(header.len()).unwrap_or(usize::MAX);
+                if length > MAX_MESSAGE {
+                    return Err(DialError::TooLarge(length));
+                }
+            }
+            let parsed = Message::parse(&mut self.buffer)
+                .map_err(|_| DialError::Protocol("a message that does not parse during the login"))?;
+            match parsed {
+                Some(Message::NoticeResponse(_)) => {}
+                Some(Message::ErrorResponse(body)) => return Err(refused(&body)),
+                Some(message) => return Ok(message),
+                None => {
+                    if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                        return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connection and what was read beyond the login.
+    pub(crate) fn into_parts(self) -> (MaybeTls, BytesMut) {
+        (self.stream, self.buffer)
+    }
+}
+
+/// The server's error, for the log.
+pub(crate) fn refused(body: &ErrorResponseBody) -> DialError {
+    let (mut code, mut message) = (String::new(), String::new());
+    let mut fields = body.fields();
+    while let Ok(Some(field)) = fields.next() {
+        let text = || String::from_utf8_lossy(field.value_bytes()).chars().filter(|c| !c.is_control()).collect();
+        match field.type_() {
+            b'C' => code = text(),
+            b'M' => message = text(),
+            _ => {}
+        }
+    }
+    DialError::Refused { code, message }
+}

@@ -1,0 +1,84 @@
+//! A gate that lets everybody in, since only a gate gives permits.
+
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+
+use secrecy::SecretString;
+use sluicegate_core::{
+    Authenticator, Command, Gate, GatedSession, Hello, Identity, Principal, SessionPermit, TargetAccess,
+    policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
+    record::{Entry, RecordFuture, Recorder, Recording},
+};
+
+/// A permit for `user`, whose client calls itself `application`.
+pub async fn permit(user: &str, application: &str) -> (SessionPermit, GatedSession) {
+    let open = Arc::new(Open);
+    let gate = Gate::new(open.clone(), open.clone(), open, Recording::Ordered);
+    let allow = vec![Principal::User(user.to_owned())];
+    gate.set_targets(HashMap::from([("orders".to_owned(), TargetAccess { protocol: "postgres", allow })]));
+    let hello = Hello {
+        protocol: "postgres",
+        user: user.to_owned(),
+        target: "orders".to_owned(),
+        client: "127.0.0.1:1".parse().unwrap(),
+        application: application.to_owned(),
+    };
+    gate.admit(hello, SecretString::from("x")).await.unwrap()
+}
+
+struct Open;
+
+impl Authenticator for Open {
+    fn verify<'a>(
+        &'a self,
+        user: &'a str,
+        _secret: SecretString,
+    ) -> Pin<Box<dyn Future<Output = Option<Identity>> + Send + 'a>> {
+        Box::pin(async move { Some(Identity { user: user.to_owned(), groups: Vec::new() }) })
+    }
+}
+
+impl Recorder for Open {
+    fn append(&self, _entry: Entry) -> RecordFuture<'_> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn flush(&self) -> RecordFuture<'_> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl PolicyEngine for Open {
+    fn open(&self, _session: Arc<sluicegate_core::Session>) -> Box<dyn PolicySession> {
+        Box::new(Open)
+    }
+}
+
+impl PolicySession for Open {
+    fn may_mask(&self) -> bool {
+        false
+    }
+
+    fn governing(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn opened(&mut self) -> Ruling {
+        Ruling::default()
+    }
+
+    fn command(&mut self, _sequence: u64, _command: &Arc<Command>) -> (Ruling, Box<dyn Flight>) {
+        (Ruling::default(), Box::new(Open))
+    }
+
+    fn closed(&mut self) {}
+}
+
+impl Flight for Open {
+    fn result(&mut self, _schema: &Arc<sluicegate_core::ResultSchema>) -> ResultRuling {
+        ResultRuling::default()
+    }
+
+    fn rows(&mut self, _batch: &sluicegate_core::Batch) -> RowsRuling {
+        RowsRuling::default()
+    }
+}
