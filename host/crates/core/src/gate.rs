@@ -104,11 +104,6 @@ impl GatedSession {
         self.policies.may_mask()
     }
 
-    /// Whether any policy is asked about results: then their columns must be known.
-    pub fn sees_results(&self) -> bool {
-        self.policies.sees_results()
-    }
-
     /// Whether any policy governs the session.
     pub fn is_governed(&self) -> bool {
         !self.policies.governing().is_empty()
@@ -204,6 +199,11 @@ impl InFlight {
     /// The command's number.
     pub fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Whether any policy is asked about results: then their columns must be known.
+    pub fn sees_results(&self) -> bool {
+        self.flight.sees_results()
     }
 
     /// Asks the policies about a result that is about to flow.

@@ -99,8 +99,6 @@ pub trait PolicySession: Send {
     /// Whether a policy that is enforced for this session may mask results. Then the record keeps
     /// no literals, and error texts of the target are scrubbed.
     fn may_mask(&self) -> bool;
-    /// Whether any policy of this session, enforced or not, is asked about results.
-    fn sees_results(&self) -> bool;
     /// The digests of the modules that now govern the session, as `(module, digest)`.
     fn governing(&self) -> Vec<(String, String)>;
     /// The session opened.
@@ -113,6 +111,9 @@ pub trait PolicySession: Send {
 
 /// The policies that decided one command, kept for its results whatever is reloaded meanwhile.
 pub trait Flight: Send {
+    /// Whether any policy, enforced or not, is asked about the command's results. If none is,
+    /// neither `result` nor `rows` need be called.
+    fn sees_results(&self) -> bool;
     /// A result is about to flow. Called once for each result of the command.
     fn result(&mut self, schema: &Arc<ResultSchema>) -> ResultRuling;
     /// A batch of rows of the last result. Called only if its plan inspects.
