@@ -1,1 +1,98 @@
-//! pii-mask
+//! Masks personal data in results: columns by their names, and values by what they hold.
+//!
+//! `columns` decides by the stored columns that an output column comes from, before any row flows;
+//! `detect` looks into the values of what is left. An output column whose origin is not known and
+//! that may hold a masked column blocks the result.
+
+mod cells;
+mod origin;
+mod scan;
+mod settings;
+
+use sluicegate_policy::{
+    Classes, Command, Events, Interests, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict, Session, Verdict,
+};
+
+use crate::{cells::Masker, origin::Treatment};
+pub use crate::{
+    scan::{Kind, Scanner, Span},
+    settings::{Settings, Style},
+};
+
+/// The policy.
+#[derive(Debug)]
+pub struct PiiMask {
+    settings: Settings,
+    scanner: Scanner,
+}
+
+impl Policy for PiiMask {
+    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
+    type Settings = Settings;
+
+    fn interests() -> Interests {
+        Interests::in_events(Events::COMMAND | Events::RESULT)
+    }
+
+    fn configure(settings: Settings) -> Result<Self, String> {
+        settings.check()?;
+        let scanner = Scanner::new(&settings.detect);
+        Ok(Self { settings, scanner })
+    }
+
+    fn on_command(&mut self, session: &Session, command: &Command) -> Verdict {
+        if self.settings.excepts(session) {
+            return Verdict::Allow;
+        }
+        if command.verb() == "function-call" {
+            return Verdict::block("a FunctionCall's answer cannot be masked; run the function with SELECT");
+        }
+        match command.sql() {
+            Some(sql) => unmaskable(sql).map_or(Verdict::Allow, Verdict::Block),
+            None => Verdict::Allow,
+        }
+    }
+
+    fn on_result(&mut self, session: &Session, command: &Command, result: &ResultSet, plan: &Plan) -> ResultVerdict {
+        if self.settings.excepts(session) {
+            return ResultVerdict::Proceed;
+        }
+        let mut judge = origin::Judge::new(&self.settings.columns, command);
+        for (index, column) in (0_u32..).zip(result.columns()) {
+            match judge.treatment(&column) {
+                Treatment::Mask => plan.mask(index, &self.settings.style.column_mask()),
+                Treatment::Block(reason) => return ResultVerdict::Block(reason),
+                Treatment::Pass if self.scanner.reads(&column.type_name) => plan.inspect(index),
+                Treatment::Pass => {}
+            }
+        }
+        ResultVerdict::Proceed
+    }
+
+    fn on_rows(&mut self, _: &Session, result: &ResultSet, rows: &Rows) -> RowsVerdict {
+        let mut masker = Masker::new(&self.scanner, self.settings.style, result);
+        for values in rows.columns() {
+            masker.mask(&values);
+        }
+        masker.verdict()
+    }
+}
+
+/// Why the command's data would get past every mask; none where it cannot.
+fn unmaskable(sql: sluicegate_policy::Sql<'_>) -> Option<String> {
+    let classes = sql.classes();
+    if classes.contains(Classes::UNANALYSABLE) {
+        let why = sql.unanalysable_reason().unwrap_or_default();
+        return Some(format!("the command cannot be analysed ({why}), so what it returns cannot be masked"));
+    }
+    let leaves = classes.contains(Classes::OPAQUE) && sql.kinds().iter().any(|kind| kind == "copy");
+    leaves.then(|| {
+        "COPY to or from a file or program of the server cannot be masked; use COPY ... TO STDOUT, and no opaque \
+         statement beside it"
+            .to_owned()
+    })
+}
+
+sluicegate_policy::export!(PiiMask);
