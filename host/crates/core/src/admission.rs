@@ -25,6 +25,19 @@ impl std::fmt::Display for SessionId {
     }
 }
 
+/// The text is not a session's id.
+#[derive(Debug, thiserror::Error)]
+#[error("this is not a session's id: take one from `sluicegate sessions list`")]
+pub struct SessionIdError;
+
+impl std::str::FromStr for SessionId {
+    type Err = SessionIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| SessionIdError)
+    }
+}
+
 /// One session: who, from where, to what.
 #[derive(Debug, Clone)]
 pub struct Session {

@@ -1,0 +1,199 @@
+//! The API over a real socket, with ports that answer from memory.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::{
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use sluicegate_admin::{AdminClient, AdminSocket, Api, ClientError, Policies, SocketError, path, router};
+use sluicegate_core::{
+    SessionId,
+    record::{Closed, Entry, Event},
+    sessions::{EntryPage, ReadError, SessionFilter, SessionPage, SessionReader, SessionSummary},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
+use uuid::Uuid;
+
+const KNOWN: SessionId = SessionId(Uuid::from_u128(7));
+const BROKEN: SessionId = SessionId(Uuid::from_u128(8));
+
+/// Answers with what it was asked.
+struct Echo;
+
+impl SessionReader for Echo {
+    fn list(&self, filter: &SessionFilter) -> Result<SessionPage, ReadError> {
+        let mut summary = SessionSummary::new(KNOWN, 1);
+        summary.user = filter.user.clone().unwrap_or_default();
+        summary.target = filter.target.clone().unwrap_or_default();
+        summary.rows = filter.limit as u64;
+        Ok(SessionPage { items: vec![summary], next: filter.before })
+    }
+
+    fn summary(&self, session: SessionId) -> Result<Option<SessionSummary>, ReadError> {
+        if session == BROKEN {
+            return Err(ReadError("a block does not decompress".to_owned()));
+        }
+        Ok((session == KNOWN).then(|| SessionSummary::new(session, 1)))
+    }
+
+    fn entries(&self, session: SessionId, from: u64) -> Result<EntryPage, ReadError> {
+        let event = Event::Closed(Closed { commands: from, reason: "the client left".to_owned() });
+        Ok(EntryPage { entries: vec![Entry { session, at: 5, event }], next: Some(from + 1) })
+    }
+}
+
+impl Policies for Echo {
+    fn status(&self) -> Vec<Value> {
+        vec![json!({"module": "pii-mask", "state": "active"})]
+    }
+}
+
+struct Gateway {
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<(), SocketError>>,
+}
+
+async fn start(data_dir: &Path) -> Gateway {
+    let socket = AdminSocket::bind(data_dir).await.unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let api = Api::new(Arc::new(Echo), Arc::new(Echo));
+    let served = tokio::spawn(socket.serve(router(api), async {
+        let _ = stopped.await;
+    }));
+    Gateway { stop, served }
+}
+
+impl Gateway {
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.served.await.unwrap().unwrap();
+    }
+}
+
+/// One request as bytes, and the status and the body that come back.
+async fn raw(data_dir: &Path, request_line: &str) -> (u16, String, Value) {
+    let mut stream = UnixStream::connect(path(data_dir)).await.unwrap();
+    let request = format!("{request_line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_lowercase(), serde_json::from_str(body).unwrap())
+}
+
+#[tokio::test]
+async fn the_client_asks_and_gets_what_the_ports_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = start(dir.path()).await;
+    let mut client = AdminClient::connect(dir.path()).await.unwrap();
+
+    let filter = SessionFilter {
+        user: Some("größe & söhne/100%+?#".to_owned()),
+        target: Some("orders".to_owned()),
+        before: Some(BROKEN),
+        limit: 33,
+    };
+    let page = client.sessions(&filter).await.unwrap();
+    let seen = &page.items[0];
+    assert_eq!((Some(&seen.user), Some(&seen.target)), (filter.user.as_ref(), filter.target.as_ref()));
+    assert_eq!((seen.rows, page.next), (33, Some(BROKEN)));
+
+    let view = client.session(KNOWN, 41).await.unwrap().unwrap();
+    assert_eq!((view.summary.id, view.next), (KNOWN, Some(42)));
+    assert!(matches!(&view.entries[0].event, Event::Closed(end) if end.commands == 41));
+    assert_eq!(client.session(SessionId(Uuid::from_u128(9)), 0).await.unwrap(), None);
+    assert_eq!(client.policies().await.unwrap(), Echo.status());
+    let error = client.session(BROKEN, 0).await.unwrap_err();
+    assert_eq!(error.to_string(), "the record cannot be read: a block does not decompress");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_wire_is_plain_json_and_errors_are_problems() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = start(dir.path()).await;
+    let ask = |line: &'static str| raw(dir.path(), line);
+
+    let (status, _, list) = ask("GET /api/v1/sessions?user=&before=").await;
+    assert_eq!((status, &list["next"], &list["items"][0]["rows"]), (200, &Value::Null, &json!(50)));
+    assert_eq!(list["items"][0]["id"], json!("00000000-0000-0000-0000-000000000007"));
+    let (_, _, view) = ask("GET /api/v1/sessions/00000000-0000-0000-0000-000000000007").await;
+    assert_eq!(view["entries"][0]["event"], json!({"closed": {"commands": 0, "reason": "the client left"}}));
+
+    for (line, expected) in [
+        ("GET /api/v1/sessions?limit=0", 400),
+        ("GET /api/v1/sessions?limit=1001", 400),
+        ("GET /api/v1/sessions?limit=many", 400),
+        ("GET /api/v1/sessions?before=yesterday", 400),
+        ("GET /api/v1/sessions?usr=alice", 400),
+        ("GET /api/v1/sessions/yesterday", 400),
+        ("GET /api/v1/sessions/%FF", 400),
+        ("GET /api/v1/sessions/00000000-0000-0000-0000-000000000009", 404),
+        ("GET /api/v1/sessions/00000000-0000-0000-0000-000000000008", 500),
+        ("GET /elsewhere", 404),
+        ("POST /api/v1/policies", 405),
+    ] {
+        let (status, head, problem) = ask(line).await;
+        assert_eq!((status, &problem["status"]), (expected, &json!(expected)), "{line}");
+        assert!(head.contains("content-type: application/problem+json"), "{line}: {head}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{line}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_socket_is_the_owners_and_goes_with_the_gateway() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("new");
+    let gateway = start(&data_dir).await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path(&data_dir)), mode(&data_dir)), (0o600, 0o700));
+    assert!(matches!(AdminSocket::bind(&data_dir).await, Err(SocketError::Running(_))));
+    AdminClient::connect(&data_dir).await.unwrap().policies().await.unwrap();
+    gateway.stop().await;
+    assert!(!path(&data_dir).exists());
+    assert!(matches!(AdminClient::connect(&data_dir).await, Err(ClientError::NotRunning(_))));
+}
+
+#[tokio::test]
+async fn a_stale_socket_is_replaced_and_anything_else_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = path(dir.path());
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert!(std::fs::symlink_metadata(&socket).unwrap().file_type().is_socket());
+    assert!(matches!(AdminClient::connect(dir.path()).await, Err(ClientError::NotRunning(_))));
+    start(dir.path()).await.stop().await;
+
+    std::fs::write(&socket, "precious").unwrap();
+    assert!(matches!(AdminSocket::bind(dir.path()).await, Err(SocketError::InTheWay(_))));
+    assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn a_folder_that_others_may_write_to_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o770)).unwrap();
+    assert!(matches!(AdminSocket::bind(dir.path()).await, Err(SocketError::Exposed(_))));
+}
+
+#[tokio::test]
+async fn a_caller_who_lingers_does_not_keep_the_gateway_from_stopping() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = start(dir.path()).await;
+    let mut lingering = UnixStream::connect(path(dir.path())).await.unwrap();
+    lingering.write_all(b"GET /api/v1/policies HTTP/1.1\r\nhost:").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let start = Instant::now();
+    gateway.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
