@@ -7,7 +7,7 @@ use std::{
 };
 
 use sluicegate_core::{
-    Batch, CellMask, Denial, DenialKind, MaskPlan, ResultSchema, Session,
+    Batch, CellMask, Command, Denial, DenialKind, MaskPlan, ResultSchema, Session,
     policy::{Opinion, ResultRuling, Ruling, RowsRuling},
 };
 
@@ -46,8 +46,9 @@ impl Chain {
         self.links.iter().any(|link| link.enforced() && link.matcher.result)
     }
 
-    pub(crate) fn sees_results(&self) -> bool {
-        self.links.iter().any(|link| link.matcher.result)
+    /// Whether any policy, enforced or not, is asked about results of this command.
+    pub(crate) fn sees_results(&self, command: &Command) -> bool {
+        self.links.iter().any(|link| link.matcher.result && link.matcher.covers(command))
     }
 }
 

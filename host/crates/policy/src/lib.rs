@@ -1,1 +1,29 @@
-//! sluicegate-policy-engine
+//! The policy engine: runs WebAssembly policies written against `wit/policy.wit` behind
+//! [`sluicegate_core::policy::PolicyEngine`]. It loads them from a folder, replaces them while
+//! sessions run, bounds what they may use, and blocks whatever a policy fails to decide.
+//!
+//! Reading order: `host` (what is in force and how it changes), `session` (one session's events),
+//! `chain` and `link` (several policies and one), `instance` and `facts` (one sandbox and what it
+//! sees), `module`, `cache` and `runtime` (from a file to code that can run).
+
+mod cache;
+mod chain;
+mod contract;
+mod convert;
+mod facts;
+mod host;
+mod instance;
+mod link;
+mod module;
+mod quarantine;
+mod registry;
+mod runtime;
+mod session;
+mod status;
+mod voice;
+mod watch;
+
+pub use host::{ApplyError, PolicyHost, StartError, TargetBindings, check};
+pub use registry::Problem;
+pub use runtime::PolicyConfig;
+pub use status::{BindingStatus, PolicyState, PolicyStatus, RejectedFile};

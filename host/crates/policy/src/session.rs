@@ -68,7 +68,13 @@ impl Policies {
 
 impl PolicySession for Policies {
     fn may_mask(&self) -> bool {
-        self.current.as_ref().is_none_or(|current| current.chain.may_mask())
+        // The chain that decided last, and the one that decides next; without a chain, yes.
+        if self.current.as_ref().is_none_or(|current| current.chain.may_mask()) {
+            return true;
+        }
+        let generation = self.shared.generation.load();
+        generation.id != self.generation
+            && generation.chains.get(&*self.session.target).is_none_or(|newest| newest.may_mask())
     }
 
     fn governing(&self) -> Vec<(String, String)> {
@@ -112,7 +118,7 @@ struct Results {
 
 impl Flight for Results {
     fn sees_results(&self) -> bool {
-        self.chain.as_ref().is_none_or(|current| current.chain.sees_results())
+        self.chain.as_ref().is_none_or(|current| current.chain.sees_results(&self.command.command))
     }
 
     fn result(&mut self, schema: &Arc<ResultSchema>) -> ResultRuling {

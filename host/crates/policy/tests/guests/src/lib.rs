@@ -1,0 +1,166 @@
+//! A policy whose settings say how it behaves: it answers, reads facts, masks, or misbehaves.
+
+use std::hint::black_box;
+
+use serde::Deserialize;
+use sluicegate_policy::{
+    Cell, Classes, Command, Events, Interests, Level, Mask, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict,
+    Session, Verdict, host,
+};
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct Probe {
+    opened: String,
+    command: String,
+    /// Misbehave only where the command's text contains this.
+    only: String,
+    mask: Vec<(u32, String)>,
+    inspect: Vec<u32>,
+    limit: Option<u64>,
+    rows: String,
+    refuse: String,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        let (opened, command, only, mask, inspect, limit, rows, refuse) = Default::default();
+        Self { opened, command, only, mask, inspect, limit, rows, refuse }
+    }
+}
+
+impl Policy for Probe {
+    const NAME: &'static str = "probe";
+    const VERSION: &'static str = "1.0.0";
+    const SETTINGS_SCHEMA: &'static str = r#"{"type": "object"}"#;
+    type Settings = Self;
+
+    fn interests() -> Interests {
+        Interests::in_events(Events::all())
+    }
+
+    fn configure(settings: Self) -> Result<Self, String> {
+        if settings.refuse.is_empty() { Ok(settings) } else { Err(settings.refuse) }
+    }
+
+    fn on_session_opened(&mut self, session: &Session) -> Verdict {
+        host::counter_add("opened", 1);
+        if self.opened.is_empty() { Verdict::Allow } else { Verdict::Block(format!("{} {}", self.opened, session.user())) }
+    }
+
+    fn on_command(&mut self, session: &Session, command: &Command) -> Verdict {
+        if !self.only.is_empty() && !command.text().contains(&self.only) {
+            return Verdict::Allow;
+        }
+        match self.command.as_str() {
+            "" => Verdict::Allow,
+            "trap" => black_box(None::<Verdict>).expect("the settings ask for a trap"),
+            "loop" => loop {
+                black_box(());
+            },
+            "memory" => loop {
+                black_box(Box::leak(vec![1_u8; 1 << 20].into_boxed_slice()));
+            },
+            "counters" => {
+                for n in 0..2000 {
+                    host::counter_add(&format!("counter {n}"), 1);
+                }
+                Verdict::Allow
+            }
+            "count" => Verdict::Block(host::counter_add("seen", 1).to_string()),
+            "log" => {
+                host::log(Level::Info, &"x\n".repeat(2000));
+                Verdict::Allow
+            }
+            "classes" => {
+                black_box(command.sql().is_some_and(|sql| sql.classes().contains(Classes::DDL)));
+                Verdict::Allow
+            }
+            "everything" => Verdict::Block(everything(session, command)),
+            "glance" => {
+                black_box(everything(session, command));
+                Verdict::Allow
+            }
+            "suspend" => Verdict::Suspend(sluicegate_policy::Approval {
+                reason: "a second pair of eyes".into(),
+                approvers: vec!["group:dba".into()],
+                expires_in: 0,
+            }),
+            text => Verdict::Block(text.into()),
+        }
+    }
+
+    fn on_result(&mut self, _: &Session, _: &Command, _: &ResultSet, plan: &Plan) -> ResultVerdict {
+        for (column, mask) in &self.mask {
+            plan.mask(*column, &named(mask));
+        }
+        for column in &self.inspect {
+            plan.inspect(*column);
+        }
+        if let Some(rows) = self.limit {
+            plan.limit_rows(rows);
+        }
+        ResultVerdict::Proceed
+    }
+
+    fn on_rows(&mut self, _: &Session, _: &ResultSet, rows: &Rows) -> RowsVerdict {
+        let columns = rows.columns();
+        match self.rows.as_str() {
+            "trap" => black_box(None::<RowsVerdict>).expect("the settings ask for a trap"),
+            "other column" => RowsVerdict::Mask(vec![Cell { row: 0, column: 0, mask: Mask::Redact }]),
+            "other row" => {
+                let cell = |column| Cell { row: rows.row_count(), column, mask: Mask::Redact };
+                RowsVerdict::Mask(self.inspect.iter().map(|column| cell(*column)).collect())
+            }
+            "block" => RowsVerdict::Block(format!("columns {:?}", columns.iter().map(|c| c.column).collect::<Vec<_>>())),
+            needle => {
+                let mut cells = Vec::new();
+                for values in &columns {
+                    for (row, span) in values.offsets.windows(2).enumerate() {
+                        let value = &values.bytes[span[0] as usize..span[1] as usize];
+                        if !needle.is_empty() && value == needle.as_bytes() {
+                            cells.push(Cell { row: row as u32, column: values.column, mask: Mask::Redact });
+                        }
+                    }
+                }
+                if cells.is_empty() { RowsVerdict::Pass } else { RowsVerdict::Mask(cells) }
+            }
+        }
+    }
+
+    fn on_session_closed(&mut self, _: &Session) {
+        host::counter_add("closed", 1);
+    }
+}
+
+fn named(mask: &str) -> Mask {
+    match mask {
+        "null" => Mask::Null,
+        "hash" => Mask::Hash,
+        "partial" => Mask::Partial(4),
+        "email" => Mask::Email,
+        _ => Mask::Redact,
+    }
+}
+
+/// Reads every fact there is, and says it.
+fn everything(session: &Session, command: &Command) -> String {
+    let mut said = vec![session.id(), session.user(), session.target(), session.protocol()];
+    said.extend([session.client_address(), session.application(), session.groups().join("+")]);
+    said.push(format!("{} {}", session.has_group("engineering"), session.has_group("admin")));
+    said.extend([command.sequence().to_string(), command.verb(), command.text(), command.normalized_text()]);
+    said.push(command.resources().join("+"));
+    for index in 0..=command.parameter_count() {
+        said.push(format!("{:?}", command.parameter(index)));
+    }
+    if let Some(sql) = command.sql() {
+        said.push(format!("{:?} {:?} {}", sql.classes(), sql.kinds(), sql.statement_count()));
+        said.push(format!("{:?}", sql.relations()));
+        said.push(format!("{:?} {:?}", sql.reachable_columns(), sql.reaches_unknown()));
+        said.push(format!("{:?} {:?}", sql.columns(), sql.functions()));
+        said.push(format!("{:?} {:?}", sql.writes_without_where(), sql.unanalysable_reason()));
+    }
+    said.join(" | ")
+}
+
+sluicegate_policy::export!(Probe);
