@@ -1,0 +1,132 @@
+//! What may be shown of a message that the server wrote while it ran.
+
+/// Messages of `src/backend`, each `%` a name. Such a message may be shown whole if its names are
+/// known to the client. Its other words are compared literally, so that a value which holds quotes
+/// cannot pass itself off as a part of the message.
+const TEMPLATES: &[&str] = &[
+    "relation \"%\" does not exist",
+    "table \"%\" does not exist",
+    "view \"%\" does not exist",
+    "materialized view \"%\" does not exist",
+    "sequence \"%\" does not exist",
+    "index \"%\" does not exist",
+    "type \"%\" does not exist",
+    "schema \"%\" does not exist",
+    "database \"%\" does not exist",
+    "role \"%\" does not exist",
+    "extension \"%\" does not exist",
+    "collation \"%\" does not exist",
+    "function \"%\" does not exist",
+    "cursor \"%\" does not exist",
+    "savepoint \"%\" does not exist",
+    "prepared statement \"%\" does not exist",
+    "prepared statement \"%\" already exists",
+    "portal \"%\" does not exist",
+    "unrecognized configuration parameter \"%\"",
+    "parameter \"%\" cannot be changed without restarting the server",
+    "permission denied to set parameter \"%\"",
+    "column \"%\" does not exist",
+    "column \"%\" of relation \"%\" does not exist",
+    "column \"%\" of relation \"%\" already exists",
+    "constraint \"%\" of relation \"%\" does not exist",
+    "constraint \"%\" for relation \"%\" already exists",
+    "trigger \"%\" for table \"%\" does not exist",
+    "relation \"%\" already exists",
+    "type \"%\" already exists",
+    "schema \"%\" already exists",
+    "role \"%\" already exists",
+    "extension \"%\" already exists",
+    "cursor \"%\" already exists",
+    "table \"%\" does not exist, skipping",
+    "view \"%\" does not exist, skipping",
+    "index \"%\" does not exist, skipping",
+    "sequence \"%\" does not exist, skipping",
+    "schema \"%\" does not exist, skipping",
+    "type \"%\" does not exist, skipping",
+    "extension \"%\" does not exist, skipping",
+    "role \"%\" does not exist, skipping",
+    "relation \"%\" does not exist, skipping",
+    "relation \"%\" already exists, skipping",
+    "schema \"%\" already exists, skipping",
+    "extension \"%\" already exists, skipping",
+    "\"%\" is not a table",
+    "\"%\" is not a view",
+    "\"%\" is not an index",
+    "\"%\" is not a sequence",
+    "must be owner of table %",
+    "must be owner of view %",
+    "must be owner of schema %",
+    "permission denied for table %",
+    "permission denied for view %",
+    "permission denied for sequence %",
+    "permission denied for schema %",
+    "permission denied for database %",
+    "permission denied for function %",
+    "could not obtain lock on row in relation \"%\"",
+    "could not obtain lock on relation \"%\"",
+    "duplicate key value violates unique constraint \"%\"",
+    "conflicting key value violates exclusion constraint \"%\"",
+    "null value in column \"%\" of relation \"%\" violates not-null constraint",
+    "new row for relation \"%\" violates check constraint \"%\"",
+    "insert or update on table \"%\" violates foreign key constraint \"%\"",
+    "update or delete on table \"%\" violates foreign key constraint \"%\" on table \"%\"",
+    "value for domain % violates check constraint \"%\"",
+    "domain % does not allow null values",
+    "cannot drop table % because other objects depend on it",
+    "cannot drop view % because other objects depend on it",
+    "cannot drop column % of table % because other objects depend on it",
+];
+
+/// Whether the message is one of the server's whose every name is known.
+pub(super) fn repeats_only(message: &str, knows: impl Fn(&str) -> bool) -> bool {
+    TEMPLATES.iter().any(|template| fits(message, template, &knows))
+}
+
+fn fits(message: &str, template: &str, knows: &impl Fn(&str) -> bool) -> bool {
+    let Some((literal, template)) = template.split_once('%') else { return message == template };
+    let Some(message) = message.strip_prefix(literal) else { return false };
+    let next = template.split('%').next().unwrap_or_default();
+    // A name ends where the words that follow it begin.
+    let end = if next.is_empty() { Some(message.len()) } else { message.find(next) };
+    let Some((name, rest)) = end.and_then(|end| message.split_at_checked(end)) else { return false };
+    !name.contains('"') && knows(name) && fits(rest, template, knows)
+}
+
+/// Whether `text` holds `name` as a word of its own, in any case, quoted or not.
+pub(super) fn says(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    if name.is_empty() || !name.chars().all(|c| is_part(c) || c == '.') {
+        return false;
+    }
+    let (text, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
+    text.match_indices(&name).any(|(at, _)| {
+        let before = text.get(..at).and_then(|t| t.chars().next_back());
+        let after = text.get(at + name.len()..).and_then(|t| t.chars().next());
+        !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    })
+}
+
+/// The message with `...` instead of everything that may be a value. The server puts values between
+/// quotes or brackets, behind a colon, or writes numbers; a value may itself hold such marks, so all
+/// from the first mark to the last goes, and everything behind a colon.
+pub(super) fn without_values(message: &str) -> String {
+    let (head, has_tail) = match message.find([':', '：']) {
+        Some(at) => (message.get(..at).unwrap_or_default(), true),
+        None => (message, false),
+    };
+    let is_plain = |c: char| c.is_alphabetic() || " -_,.;/".contains(c);
+    let first = head.find(|c| !is_plain(c));
+    let Some(first) = first else {
+        return if has_tail { format!("{head}: ...") } else { head.to_owned() };
+    };
+    let before = head.get(..first).unwrap_or_default();
+    // The word that the mark stands in goes as a whole.
+    let before = before.get(..before.rfind(' ').map_or(0, |at| at + 1)).unwrap_or_default();
+    if has_tail {
+        // The colon may be inside of a value.
+        return format!("{before}...");
+    }
+    let after = head.rfind(|c| !is_plain(c)).and_then(|last| head.get(last..)).unwrap_or_default();
+    let after = after.find(' ').and_then(|at| after.get(at..)).unwrap_or_default();
+    format!("{before}...{after}")
+}
