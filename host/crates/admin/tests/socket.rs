@@ -197,3 +197,33 @@ async fn a_caller_who_lingers_does_not_keep_the_gateway_from_stopping() {
     gateway.stop().await;
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
+
+/// Needs root, to become somebody else; without it there is nobody to turn away.
+#[tokio::test]
+async fn the_kernel_is_asked_who_calls_whatever_the_modes_say() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = start(dir.path()).await;
+    for (path, mode) in [(dir.path().to_owned(), 0o755), (path(dir.path()), 0o666)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    assert!(ask_as(0, dir.path()).await.contains("200 OK"));
+    assert_eq!(ask_as(65534, dir.path()).await, "connected\n");
+    gateway.stop().await;
+}
+
+/// What a process of that user is told on the socket.
+async fn ask_as(uid: u32, data_dir: &Path) -> String {
+    const SCRIPT: &str = r#"use IO::Socket::UNIX; $SIG{PIPE} = "IGNORE";
+        my $s = IO::Socket::UNIX->new($ARGV[0]) or die; print "connected\n"; $s->autoflush(1);
+        print $s "GET /api/v1/policies HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"; print while <$s>;"#;
+    let output = tokio::process::Command::new("setpriv")
+        .args([&format!("--reuid={uid}"), "--clear-groups", "perl", "-e", SCRIPT])
+        .arg(path(data_dir))
+        .output()
+        .await
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
