@@ -1,0 +1,91 @@
+//! Why a connection ends before or during its session, with what its client may read about it.
+
+use std::io;
+
+use sluicegate_core::Refusal;
+
+use crate::{
+    codec::{frame::FrameError, startup::StartupError},
+    machine::MachineError,
+    upstream::DialError,
+};
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The client did not finish its start-up in time.
+    #[error("the client did not finish its start-up in time")]
+    Timeout,
+    /// The client's socket failed or closed.
+    #[error("the client's connection failed")]
+    Client(#[source] io::Error),
+    /// The target's socket failed.
+    #[error("the target's connection failed")]
+    Target(#[source] io::Error),
+    /// The target closed its connection.
+    #[error("the target closed the connection")]
+    TargetClosed,
+    /// The start-up packet was not understood.
+    #[error(transparent)]
+    Startup(#[from] StartupError),
+    /// The TLS handshake failed.
+    #[error("the TLS handshake with the client failed")]
+    Tls(#[from] sluicegate_net::TlsError),
+    /// The client may not do without TLS.
+    #[error("the client came without TLS from another machine")]
+    Plaintext,
+    /// The client asks for something that the gate does not offer.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The gate did not let the client in.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A setting that the client starts with was denied.
+    #[error("a start-up setting was denied: {0}")]
+    Setting(sluicegate_core::Denial),
+    /// The target could not be reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// Somebody broke the protocol.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Somebody broke the protocol, or the record failed.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The gateway is stopping.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+impl SessionError {
+    /// SQLSTATE and text for the client; none where there is nobody to read it. Only fixed texts and
+    /// what the client said itself.
+    pub fn client_message(&self) -> Option<(&'static str, String)> {
+        let fixed = |code: &'static str, text: &str| Some((code, text.to_owned()));
+        match self {
+            Self::Client(_) | Self::Tls(_) => None,
+            Self::Timeout => fixed("08P01", "the start-up took too long; connect again"),
+            Self::Target(_) | Self::TargetClosed => fixed("08006", "the target closed the connection; connect again"),
+            Self::Startup(error) => Some(("08P01", error.to_string())),
+            Self::Plaintext => fixed("28000", "this gateway requires TLS; connect with sslmode=require or stricter"),
+            Self::Unsupported(text) => Some(("0A000", text.clone())),
+            Self::Refused(Refusal::Secret) => Some(("28P01", Refusal::Secret.to_string())),
+            Self::Refused(refusal @ Refusal::Target(_)) => Some(("3D000", refusal.to_string())),
+            Self::Refused(refusal @ Refusal::Policy(_)) => Some(("42501", refusal.to_string())),
+            Self::Refused(Refusal::Record) => Some(("58030", Refusal::Record.to_string())),
+            Self::Setting(denial) => Some(("42501", denial.to_string())),
+            Self::Dial(error) => Some((error.sqlstate(), error.client_message().to_owned())),
+            Self::Frame(_) => fixed("08P01", "the connection broke the PostgreSQL protocol and was closed"),
+            Self::Machine(MachineError::Record(_)) => {
+                fixed("58030", "the gateway cannot record this session, so it ends it; try again later")
+            }
+            Self::Machine(MachineError::Client(_) | MachineError::ClientTag(_)) => {
+                fixed("08P01", "the client broke the PostgreSQL protocol; the connection was closed")
+            }
+            Self::Machine(_) => {
+                fixed("08P01", "the target sent what the gateway cannot decide on; the connection was closed")
+            }
+            Self::Stopping => fixed("57P01", "the gateway is shutting down; connect again in a moment"),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Messages of the client: what is only passed on, what must be decided first, and what must wait.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sluicegate_core::{
+    Command, Denial, InFlight, Phase,
+    command::Parameter,
+    sql::{Classes, SqlFacts},
+};
+use sluicegate_sql::{Analysis, Direction, Effect};
+
+use super::{
+    MAX_OBJECTS, Machine, MachineError, Outbox, Rest, Status,
+    expect::{self, Expect, Run},
+    settings, whole,
+};
+use crate::{
+    codec::{frame::Frame, message},
+    deny,
+};
+
+impl Machine {
+    /// Takes a message of the client, or a piece of a large one. It may be held until the server
+    /// answered: see [`Machine::is_holding`]. Not cancel-safe.
+    pub async fn client(&mut self, frame: Frame, out: &mut Outbox) -> Result<(), MachineError> {
+        if let Frame::Part { bytes, .. } = frame {
+            if self.client_rest == Rest::Forward {
+                out.server.push(bytes);
+            }
+            return Ok(());
+        }
+        let (tag, bytes, complete) = whole(frame.clone());
+        if self.must_wait(tag, out) {
+            self.held = Some(frame);
+            return Ok(());
+        }
+        self.client_rest = Rest::Forward;
+        match tag {
+            b'd' | b'c' | b'f' => out.server.push(bytes),
+            b'X' => out.close = Some("the client ended it".into()),
+            _ if self.copy_in && matches!(tag, b'S' | b'H') => out.server.push(bytes),
+            b'S' => self.sync(bytes, out),
+            _ if self.skipping => self.client_rest = Rest::Drop,
+            b'H' => out.server.push(bytes),
+            b'Q' => self.query(&bytes, complete, out).await?,
+            b'F' => self.function_call(bytes, complete, out).await?,
+            b'P' => self.parse(bytes, complete, out).await?,
+            b'B' => self.bind(bytes, complete, out).await?,
+            b'E' => self.execute(bytes, out).await?,
+            b'D' => self.describe(bytes, complete, out)?,
+            b'C' => self.close_object(bytes, complete, out)?,
+            tag => return Err(MachineError::ClientTag(char::from(tag))),
+        }
+        if self.client_rest == Rest::Forward && !complete && matches!(tag, b'Q' | b'P' | b'D' | b'C' | b'E' | b'F') {
+            self.client_rest = Rest::Drop;
+        }
+        Ok(())
+    }
+
+    /// Whether the message must wait for an answer. If so, the server is made to give it.
+    fn must_wait(&mut self, tag: u8, out: &mut Outbox) -> bool {
+        let decides = matches!(tag, b'Q' | b'F' | b'P' | b'B' | b'E');
+        let follows = matches!(tag, b'D' | b'C') || tag == b'S' && self.blocks_sync();
+        if !decides && (!follows || self.copy_in) {
+            return false;
+        }
+        if self.blocking > 0 {
+            self.flush(out);
+            return true;
+        }
+        let asks = decides && tag != b'E' && self.settings.stale && self.status != Status::Failed && !self.skipping;
+        if asks {
+            self.settings.stale = false;
+            self.expect(Expect::Ask { index: 0 });
+            out.server.push(settings::questions(!self.open));
+            if !self.open {
+                self.expect(Expect::Sync { own: true });
+            }
+        }
+        asks
+    }
+
+    /// A Sync passes unless it would end what may still have to be refused, or would be swallowed by
+    /// a COPY that is about to begin.
+    fn blocks_sync(&self) -> bool {
+        let holds = |expect: &Expect| match expect {
+            Expect::Execute(run) => run.blocks,
+            _ => false,
+        };
+        self.blocking > 0 && self.waiting.iter().any(holds)
+    }
+
+    /// Makes the server send what it has, where it would keep it until the next Sync.
+    pub(super) fn flush(&mut self, out: &mut Outbox) {
+        if self.open && !std::mem::replace(&mut self.flushed, true) {
+            out.server.push(message::message(b'H', |_| {}));
+        }
+    }
+
+    fn sync(&mut self, bytes: Bytes, out: &mut Outbox) {
+        self.segment += 1;
+        (self.open, self.skipping) = (false, false);
+        self.expect(Expect::Sync { own: false });
+        out.server.push(bytes);
+    }
+
+    async fn query(&mut self, bytes: &Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
+        self.segment += 1;
+        let decided = if complete {
+            let text = message::query(bytes).map_err(MachineError::Client)?;
+            self.decide_query(text).await
+        } else {
+            Err(self.refuse_large("query").await)
+        };
+        match decided {
+            Ok(run) => {
+                self.catalog_pending |= changes_catalog(&run.analysis);
+                self.expect(Expect::Query(Box::new(run)));
+                out.server.push(bytes.clone());
+            }
+            Err(denial) => {
+                self.expect(Expect::Denied { error: Some(deny::error(&denial)), query: true });
+                out.server.push(deny::query());
+            }
+        }
+        Ok(())
+    }
+
+    async fn decide_query(&mut self, text: &[u8]) -> Result<Run, Denial> {
+        let (text, analysis) = self.understand("query", text).await?;
+        let command = sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new());
+        if let Some(denial) = self.refused_names(&analysis) {
+            return Err(self.gate.refuse(command, denial).await);
+        }
+        let mut flight = self.decide(command).await?.redeem();
+        let copies = match self.decide_copies(&analysis, &mut flight).await {
+            Ok(copies) => copies,
+            Err(denial) => return Err(self.record_refused(flight, denial).await),
+        };
+        let changed = self.settings.changed_in_transaction;
+        // What may be refused while it flows must be the last that the server was given.
+        let refusable = flight.sees_results() && expect::has_rows(&analysis);
+        let blocks = refusable || analysis.statements.iter().any(|s| expect::blocks(s, changed));
+        let mut run = Run::new(analysis, Some(flight), blocks);
+        (run.copies, run.text) = (copies, text);
+        Ok(run)
+    }
+
+    /// Reads a text: refused where its bytes cannot be believed.
+    pub(super) async fn understand(
+        &mut self,
+        verb: &'static str,
+        text: &[u8],
+    ) -> Result<(Arc<str>, Arc<Analysis>), Denial> {
+        let readable = std::str::from_utf8(text).ok().filter(|text| self.settings.can_read(text));
+        match readable {
+            Some(text) => Ok((Arc::from(text), self.analyse(text).await?)),
+            None => {
+                let command = opaque_command(verb, "(text in an encoding that the gateway does not read)");
+                let reason = "the text is not plain ASCII and the connection's encoding is not UTF8; SET client_encoding TO UTF8 first";
+                Err(self.gate.refuse(command, Denial::gate(reason)).await)
+            }
+        }
+    }
+
+    /// Names that a text may not make, and a bound on how many there may be.
+    fn refused_names(&self, analysis: &Analysis) -> Option<Denial> {
+        let made = analysis.statements.iter().filter_map(|statement| match &statement.effect {
+            Effect::Prepare { name, .. } | Effect::DeclareCursor { name, .. } => Some(name.as_str()),
+            _ => None,
+        });
+        made.filter_map(|name| self.refused_name(name)).next()
+    }
+
+    /// Why a client may not make an object of that name now.
+    pub(super) fn refused_name(&self, name: &str) -> Option<Denial> {
+        if !deny::is_usable_name(name) {
+            let reason =
+                "names of statements, portals and cursors must have at most 63 bytes and not begin with `sluicegate`";
+            return Some(Denial::gate(reason));
+        }
+        (self.objects.count() >= MAX_OBJECTS).then(|| {
+            Denial::gate(format!(
+                "the session has {MAX_OBJECTS} prepared statements and cursors; drop some with DEALLOCATE ALL"
+            ))
+        })
+    }
+
+    /// A text or name that is too large to be read whole.
+    pub(super) async fn refuse_large(&mut self, verb: &'static str) -> Denial {
+        let command = opaque_command(verb, "(too large to be read)");
+        let denial =
+            Denial::gate("the statement is too large to be analysed; pass large values as parameters or by COPY");
+        self.gate.refuse(command, denial).await
+    }
+
+    /// Records that what was allowed as a command is refused for its result, before anything ran.
+    pub(super) async fn record_refused(&mut self, mut flight: InFlight, denial: Denial) -> Denial {
+        let denial = flight.deny(denial);
+        let summary = sluicegate_core::ResultSummary { status: "refused".into(), failed: true, ..Default::default() };
+        if let Err(error) = flight.finish(summary).await {
+            tracing::error!(%error, "a refusal could not be recorded");
+        }
+        denial
+    }
+
+    /// FunctionCall names a function by its number and sends back raw bytes: nothing about it can be
+    /// known, so it passes only where policies govern the session and each of them lets it.
+    async fn function_call(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
+        self.segment += 1;
+        let command = opaque_command("function-call", "(function call)");
+        let decided = if !complete {
+            Err(self.refuse_large("function-call").await)
+        } else if self.gate.is_governed() {
+            self.decide(command).await
+        } else {
+            let denial = Denial::gate(
+                "function calls by number are refused unless a policy allows them; call the function in SQL",
+            );
+            Err(self.gate.refuse(command, denial).await)
+        };
+        match decided {
+            Ok(permit) => {
+                self.catalog_pending = true;
+                self.expect(Expect::Function(Some(permit.redeem())));
+                out.server.push(bytes);
+            }
+            Err(denial) => {
+                self.expect(Expect::Denied { error: Some(deny::error(&denial)), query: true });
+                out.server.push(deny::query());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether what the catalog says may be different once it ran.
+pub(super) fn changes_catalog(analysis: &Analysis) -> bool {
+    let harmless = |kind: &str| matches!(kind, "set" | "reset" | "discard") || kind.starts_with("set ");
+    let hidden = analysis.facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE);
+    let changes = |s: &sluicegate_sql::Statement| {
+        let ends = s.effect == Effect::EndTransaction;
+        s.catalog_changed || s.settings_may_change && !ends && !harmless(&s.kind)
+    };
+    hidden || analysis.statements.iter().any(changes)
+}
+
+/// Whether a statement is COPY ... TO STDOUT.
+pub(super) fn copies_out(statement: &sluicegate_sql::Statement) -> bool {
+    statement.copy.as_ref().is_some_and(|copy| copy.direction == Direction::Out && !copy.server_side)
+}
+
+/// A command about an analysed text.
+pub(super) fn sql_command(
+    verb: &'static str,
+    phase: Phase,
+    text: Arc<str>,
+    analysis: &Analysis,
+    parameters: Vec<Parameter>,
+) -> Command {
+    Command {
+        verb,
+        phase,
+        text,
+        normalized: Arc::clone(&analysis.normalized),
+        resources: Vec::new(),
+        parameters,
+        sql: Some(Arc::clone(&analysis.facts)),
+    }
+}
+
+/// A command that nobody can look into.
+fn opaque_command(verb: &'static str, text: &str) -> Command {
+    let facts = SqlFacts {
+        classes: Classes::OPAQUE | Classes::UNANALYSABLE,
+        kinds: vec![verb.to_owned()],
+        reaches_unknown: true,
+        unanalysable: Some(format!("a {verb} {text} cannot be analysed")),
+        ..SqlFacts::default()
+    };
+    Command {
+        verb,
+        phase: Phase::Run,
+        text: Arc::from(text),
+        normalized: Arc::from(text),
+        resources: Vec::new(),
+        parameters: Vec::new(),
+        sql: Some(Arc::new(facts)),
+    }
+}

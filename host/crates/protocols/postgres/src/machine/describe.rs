@@ -1,0 +1,227 @@
+//! From a RowDescription, or a COPY's columns, to the result that policies see, and from their plan
+//! to what happens to the rows.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes};
+use sluicegate_core::{Column, Denial, InFlight, MaskPlan, Resolution, ResultSchema};
+use sluicegate_sql::{Analysis, Catalog, Copy, Output, Outputs, RelationKind};
+
+use super::{
+    Machine, Outbox,
+    client::copies_out,
+    expect::{self, Expect},
+    objects::Shape,
+    rows::{CopyMasker, Masker, Rows},
+};
+use crate::codec::{
+    message::{self, Field, ObjectKind},
+    value::{FieldType, Format},
+};
+
+impl Machine {
+    /// Whether an Execute must wait until the portal's columns are known. If nobody asked for them,
+    /// the gate does.
+    pub(super) fn must_describe(&mut self, name: &str, out: &mut Outbox) -> bool {
+        let epoch = self.epoch;
+        let Some(portal) = self.pending_portal(name) else { return false };
+        let asked = portal.flight.as_ref().is_some_and(InFlight::sees_results);
+        if !asked || portal.rows.is_some() || portal.shape.is_some() || !expect::has_rows(&portal.analysis) {
+            return false;
+        }
+        if let Some(shape) = portal.prepared.shape_in(epoch) {
+            portal.shape = Some(shape);
+            return false;
+        }
+        let describes =
+            |expect: &Expect| matches!(expect, Expect::Describe { kind: ObjectKind::Portal, name: n, .. } if n == name);
+        if !self.waiting.iter().any(describes) {
+            self.expect(Expect::Describe { kind: ObjectKind::Portal, name: name.to_owned(), own: true, epoch });
+            out.server.push(describe_portal(name));
+        }
+        true
+    }
+
+    /// Decides what happens to a portal's rows before it runs. Returns whether the result may still
+    /// be refused while it flows.
+    pub(super) async fn decide_rows(&mut self, name: &str) -> Result<bool, Denial> {
+        let Some(portal) = self.pending_portal(name) else { return Ok(false) };
+        if let Some(rows) = &portal.rows {
+            return Ok(rows.is_refusable());
+        }
+        let Some(mut flight) = portal.flight.take() else {
+            portal.rows = Some(Rows::Closed);
+            return Ok(false);
+        };
+        if !flight.sees_results() {
+            (portal.flight, portal.rows) = (Some(flight), Some(Rows::Pass));
+            return Ok(false);
+        }
+        let (analysis, formats) = (Arc::clone(&portal.analysis), portal.formats.clone());
+        let shape = portal.shape.clone().flatten();
+        let decided = match &shape {
+            Some(fields) => {
+                let format = |index: usize, _: &Field| message::format_code(&formats, index);
+                self.decide_result(0, fields, format, &analysis, &mut flight).await
+            }
+            None => self
+                .decide_copies(&analysis, &mut flight)
+                .await
+                .map(|mut copies| copies.pop().map_or(Rows::Closed, |c| c.1)),
+        };
+        let Some(portal) = self.pending_portal(name) else { return Ok(false) };
+        portal.flight = Some(flight);
+        let rows = decided?;
+        let refusable = rows.is_refusable();
+        portal.rows = Some(rows);
+        Ok(refusable)
+    }
+
+    /// Asks the policies about a result with these columns.
+    pub(super) async fn decide_result(
+        &mut self,
+        statement: usize,
+        fields: &[Field],
+        format: impl Fn(usize, &Field) -> u16,
+        analysis: &Analysis,
+        flight: &mut InFlight,
+    ) -> Result<Rows, Denial> {
+        if !flight.sees_results() {
+            return Ok(Rows::Pass);
+        }
+        let catalog = self.catalog_with(fields).await?;
+        let outputs = analysis.statements.get(statement).map_or(&Outputs::Unknown, |s| &s.outputs);
+        let columns = fields.iter().enumerate().map(|(index, field)| {
+            let output = self.origin(&catalog, field, index, fields.len(), outputs);
+            column(&catalog, &field.name, field.type_oid, output)
+        });
+        let schema = ResultSchema { statement: number(statement), columns: columns.collect() };
+        let plan = flight.result(&Arc::new(schema))?;
+        if plan.is_pass() {
+            return Ok(Rows::Pass);
+        }
+        let types = fields.iter().enumerate().map(|(index, field)| {
+            let kind = FieldType { oid: field.type_oid, typmod: field.typmod };
+            (kind, format_of(format(index, field)))
+        });
+        Ok(Rows::Masked(Box::new(Masker::new(plan, types, Arc::clone(&self.shared.hash_key)))))
+    }
+
+    /// Decides every COPY ... TO STDOUT of a text, whose columns are known from its parse.
+    pub(super) async fn decide_copies(
+        &mut self,
+        analysis: &Analysis,
+        flight: &mut InFlight,
+    ) -> Result<Vec<(usize, Rows)>, Denial> {
+        let mut decided = Vec::new();
+        if !flight.sees_results() || !analysis.statements.iter().any(copies_out) {
+            return Ok(decided);
+        }
+        let catalog = self.catalog().await?;
+        for (index, statement) in analysis.statements.iter().enumerate().filter(|(_, s)| copies_out(s)) {
+            if let Some(copy) = &statement.copy {
+                decided.push((index, self.decide_copy(index, copy, &catalog, flight)?));
+            }
+        }
+        Ok(decided)
+    }
+
+    fn decide_copy(&self, index: usize, copy: &Copy, catalog: &Catalog, flight: &mut InFlight) -> Result<Rows, Denial> {
+        let unknown = [Output { resolution: Resolution::Unresolved, sources: Vec::new() }];
+        let outputs = copy.columns.as_deref().unwrap_or(&unknown);
+        let typed = outputs.iter().map(|output| (output.clone(), stored_type(catalog, output))).collect::<Vec<_>>();
+        let columns = typed.iter().map(|(output, oid)| {
+            let name = output.sources.first().map_or("?column?", |source| &source.column);
+            column(catalog, name, *oid, output.clone())
+        });
+        let schema = ResultSchema { statement: number(index), columns: columns.collect() };
+        let plan: MaskPlan = flight.result(&Arc::new(schema))?;
+        if plan.is_pass() {
+            return Ok(Rows::Pass);
+        }
+        if copy.columns.is_none() {
+            return Err(Denial::gate(
+                "the columns of this COPY are not known, so it cannot be masked; copy a table or name its columns",
+            ));
+        }
+        let types = typed.iter().map(|(_, oid)| FieldType { oid: *oid, typmod: -1 }).collect();
+        let key = Arc::clone(&self.shared.hash_key);
+        Ok(Rows::Copy(Box::new(CopyMasker::new(plan, copy, types, self.settings.encoding(), key)?)))
+    }
+
+    /// The catalog, loaded again if it does not know a table that the server names.
+    async fn catalog_with(&mut self, fields: &[Field]) -> Result<Arc<Catalog>, Denial> {
+        let catalog = self.catalog().await?;
+        let unknown = |field: &&Field| field.table != 0 && catalog.relation(field.table).is_none();
+        if self.catalog_pending || !fields.iter().any(|field| unknown(&field)) {
+            return Ok(catalog);
+        }
+        self.shared.catalogs.invalidate();
+        self.catalog().await
+    }
+
+    fn origin(&self, catalog: &Catalog, field: &Field, index: usize, width: usize, outputs: &Outputs) -> Output {
+        let unresolved = Output { resolution: Resolution::Unresolved, sources: Vec::new() };
+        if field.table != 0 {
+            let (resolution, sources) = catalog.resolve(field.table, field.attnum);
+            let kind = catalog.relation(field.table).map(|relation| relation.kind);
+            let is_view = matches!(kind, Some(RelationKind::View | RelationKind::MaterializedView));
+            // A view may have been replaced in this transaction, which the catalog does not see yet.
+            let resolution = if self.catalog_pending && is_view { Resolution::Unresolved } else { resolution };
+            return Output { resolution, sources };
+        }
+        match outputs {
+            Outputs::Aligned(outputs) if outputs.len() == width => outputs.get(index).cloned().unwrap_or(unresolved),
+            _ => unresolved,
+        }
+    }
+
+    /// Keeps what a Describe found.
+    pub(super) fn described(&mut self, kind: ObjectKind, name: &str, epoch: u64, shape: Shape) {
+        match kind {
+            ObjectKind::Statement => {
+                if let Some(super::objects::Statement::Protocol(prepared)) = self.objects.statement(name) {
+                    prepared.keep_shape(epoch, shape);
+                }
+            }
+            ObjectKind::Portal => {
+                if let Some(portal) = self.objects.portal(name) {
+                    portal.shape = Some(shape);
+                }
+            }
+        }
+    }
+}
+
+fn column(catalog: &Catalog, name: &str, type_oid: u32, output: Output) -> Column {
+    Column {
+        name: Arc::from(name),
+        type_name: catalog.type_name(type_oid).unwrap_or_else(|| Arc::from("unknown")),
+        resolution: output.resolution,
+        sources: output.sources,
+    }
+}
+
+/// The type of a stored column; 0 where the output is anything else.
+fn stored_type(catalog: &Catalog, output: &Output) -> u32 {
+    let source = output.sources.first().filter(|_| output.resolution == Resolution::Stored);
+    source
+        .and_then(|source| catalog.find(&source.relation.schema, &source.relation.name)?.column(&source.column))
+        .map_or(0, |column| column.type_oid)
+}
+
+/// Codes other than 0 and 1 do not exist; a value in such a format is as unreadable as binary.
+pub(super) fn format_of(code: u16) -> Format {
+    if code == 0 { Format::Text } else { Format::Binary }
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+fn describe_portal(name: &str) -> Bytes {
+    message::message(b'D', |out| {
+        out.put_u8(b'P');
+        message::put_cstr(out, name.as_bytes());
+    })
+}

@@ -1,0 +1,292 @@
+//! The extended query protocol: Parse is decided as a preparation, Bind as a command with its
+//! parameters, and Execute only runs what Bind was permitted. Source: PostgreSQL manual, "Extended
+//! Query".
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use bytes::Bytes;
+use sluicegate_core::{Denial, Phase, command::Parameter};
+
+use super::{
+    Machine, MachineError, Outbox, Rest,
+    client::{changes_catalog, sql_command},
+    describe::format_of,
+    expect::{self, Expect, Run},
+    objects::{Portal, Prepared, Statement},
+    rows::Tally,
+};
+use crate::{
+    codec::{
+        frame::Frame,
+        message::{self, Bind, BindNames, ObjectKind, Parse},
+        value::{self, FieldType, Format, Rendered},
+    },
+    deny,
+};
+
+/// A name looked up among what the server confirmed and what it is about to.
+enum Found<T> {
+    Yes(T),
+    No,
+    /// It was made in an earlier segment, whose answer is still to come.
+    Later,
+}
+
+impl Machine {
+    pub(super) async fn parse(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
+        let decided = if complete {
+            let parse = Parse::read(&bytes).map_err(MachineError::Client)?;
+            self.decide_parse(&parse).await
+        } else {
+            Err(self.refuse_large("prepare").await)
+        };
+        self.open = true;
+        match decided {
+            Ok(expect) => {
+                self.expect(expect);
+                out.server.push(bytes);
+            }
+            Err(denial) => self.deny_extended(deny::error(&denial), deny::parse(), out),
+        }
+        Ok(())
+    }
+
+    async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<Expect, Denial> {
+        let (text, analysis) = self.understand("prepare", parse.text).await?;
+        let command = sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new());
+        if let Some(denial) = self.refused_name(parse.statement) {
+            return Err(self.gate.refuse(command, denial).await);
+        }
+        // Nothing runs yet: the permit is spent, and each Bind is decided anew.
+        self.decide(command).await?.redeem();
+        let prepared =
+            Prepared { text, chosen_types: parse.types.clone(), types: OnceLock::new(), shape: Mutex::new(None) };
+        Ok(Expect::Parse {
+            name: parse.statement.to_owned(),
+            prepared: Arc::new(prepared),
+            analysis,
+            segment: self.segment,
+        })
+    }
+
+    pub(super) async fn bind(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
+        let names = BindNames::read(&bytes).map_err(MachineError::Client)?;
+        let prepared = match self.find_statement(names.statement) {
+            Found::Later => {
+                self.hold(bytes, complete, out);
+                return Ok(());
+            }
+            Found::No => {
+                self.open = true;
+                let error = deny::unknown(ObjectKind::Statement, names.statement);
+                self.deny_extended(error, deny::bind(), out);
+                return Ok(());
+            }
+            Found::Yes(prepared) => prepared,
+        };
+        let bind = if complete { Some(Bind::read(&bytes).map_err(MachineError::Client)?) } else { None };
+        let decided = self.decide_bind(names.portal, &prepared, bind.as_ref()).await;
+        self.open = true;
+        match decided {
+            Ok(portal) => {
+                self.expect(Expect::Bind { portal: Box::new(portal), segment: self.segment });
+                out.server.push(bytes);
+            }
+            Err(denial) => self.deny_extended(deny::error(&denial), deny::bind(), out),
+        }
+        Ok(())
+    }
+
+    async fn decide_bind(
+        &mut self,
+        name: &str,
+        prepared: &Arc<Prepared>,
+        bind: Option<&Bind<'_>>,
+    ) -> Result<Portal, Denial> {
+        let text = Arc::clone(&prepared.text);
+        let analysis = self.analyse(&text).await?;
+        let parameters = bind.map_or_else(Vec::new, |bind| parameters(bind, prepared));
+        let command = sql_command("execute", Phase::Run, text, &analysis, parameters);
+        if let Some(denial) = self.refused_name(name) {
+            return Err(self.gate.refuse(command, denial).await);
+        }
+        let flight = self.decide(command).await?.redeem();
+        // The result formats of a Bind that is too large to be read stand at its end, unseen.
+        if bind.is_none() && flight.sees_results() && expect::has_rows(&analysis) {
+            let denial =
+                Denial::gate("the parameters are too large for a statement whose result is masked; send less at once");
+            return Err(self.record_refused(flight, denial).await);
+        }
+        Ok(Portal {
+            name: name.to_owned(),
+            analysis,
+            prepared: Arc::clone(prepared),
+            formats: bind.map_or_else(Vec::new, |bind| bind.results.clone()),
+            shape: None,
+            flight: Some(flight),
+            rows: None,
+            tally: Tally::default(),
+        })
+    }
+
+    pub(super) async fn execute(&mut self, bytes: Bytes, out: &mut Outbox) -> Result<(), MachineError> {
+        let (name, _) = message::execute(&bytes).map_err(MachineError::Client)?;
+        let name = name.to_owned();
+        match self.find_portal(&name) {
+            Found::Later => {
+                self.hold(bytes, true, out);
+                return Ok(());
+            }
+            Found::No => {
+                self.open = true;
+                let error = if self.objects.is_cursor(&name) {
+                    deny::error(&Denial::gate(
+                        "a cursor of DECLARE is read by FETCH through this gateway, not by Execute",
+                    ))
+                } else {
+                    deny::unknown(ObjectKind::Portal, &name)
+                };
+                self.deny_extended(error, deny::execute(), out);
+                return Ok(());
+            }
+            Found::Yes(()) => {}
+        }
+        if self.must_describe(&name, out) {
+            self.open = true;
+            self.hold(bytes, true, out);
+            return Ok(());
+        }
+        let decided = self.decide_rows(&name).await;
+        let changed = self.settings.changed_in_transaction;
+        let Some(portal) = self.pending_portal(&name) else { return Ok(()) };
+        match decided {
+            Ok(refusable) => {
+                let blocks = refusable || portal.analysis.statements.iter().any(|s| expect::blocks(s, changed));
+                let mut run = Run::new(Arc::clone(&portal.analysis), portal.flight.take(), blocks);
+                run.rows = portal.rows.take();
+                run.tally = std::mem::take(&mut portal.tally);
+                run.portal = name;
+                run.text = Arc::clone(&portal.prepared.text);
+                self.catalog_pending |= changes_catalog(&run.analysis);
+                self.expect(Expect::Execute(Box::new(run)));
+                out.server.push(bytes);
+            }
+            Err(denial) => {
+                let denial = match portal.flight.take() {
+                    Some(flight) => self.record_refused(flight, denial).await,
+                    None => denial,
+                };
+                self.deny_extended(deny::error(&denial), deny::execute(), out);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn describe(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
+        if !complete {
+            return Err(MachineError::ClientTag('D'));
+        }
+        let (kind, name) = message::object(&bytes).map_err(MachineError::Client)?;
+        self.open = true;
+        self.expect(Expect::Describe { kind, name: name.to_owned(), own: false, epoch: self.epoch });
+        out.server.push(bytes);
+        Ok(())
+    }
+
+    pub(super) fn close_object(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
+        if !complete {
+            return Err(MachineError::ClientTag('C'));
+        }
+        let (kind, name) = message::object(&bytes).map_err(MachineError::Client)?;
+        self.open = true;
+        self.expect(Expect::Close { kind, name: name.to_owned(), segment: self.segment });
+        out.server.push(bytes);
+        Ok(())
+    }
+
+    /// Sends what the server will reject, and remembers what the client gets instead of its error.
+    /// The server then ignores everything until Sync, and so does the gate.
+    fn deny_extended(&mut self, error: Bytes, rejected: Bytes, out: &mut Outbox) {
+        self.expect(Expect::Denied { error: Some(error), query: false });
+        out.server.push(rejected);
+        self.skipping = true;
+        self.client_rest = Rest::Drop;
+    }
+
+    fn hold(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) {
+        let tag = bytes.first().copied().unwrap_or_default();
+        self.held = Some(if complete { Frame::Whole { tag, bytes } } else { Frame::Head { tag, bytes } });
+        self.flush(out);
+    }
+
+    /// The statement that a Bind names, newest first.
+    fn find_statement(&self, wanted: &str) -> Found<Arc<Prepared>> {
+        for expect in self.waiting.iter().rev() {
+            match expect {
+                Expect::Parse { name, prepared, segment, .. } if name == wanted => {
+                    return if *segment == self.segment { Found::Yes(Arc::clone(prepared)) } else { Found::Later };
+                }
+                Expect::Close { kind: ObjectKind::Statement, name, segment } if name == wanted => {
+                    return if *segment == self.segment { Found::No } else { Found::Later };
+                }
+                // A Query drops the unnamed statement.
+                Expect::Query(_) if wanted.is_empty() => return Found::Later,
+                _ => {}
+            }
+        }
+        match self.objects.statement(wanted) {
+            Some(Statement::Protocol(prepared)) => Found::Yes(Arc::clone(prepared)),
+            Some(Statement::Sql) | None => Found::No,
+        }
+    }
+
+    fn find_portal(&mut self, wanted: &str) -> Found<()> {
+        for expect in self.waiting.iter().rev() {
+            match expect {
+                Expect::Execute(run) if run.portal == wanted => return Found::Later,
+                Expect::Bind { portal, segment } if portal.name == wanted => {
+                    return if *segment == self.segment { Found::Yes(()) } else { Found::Later };
+                }
+                Expect::Close { kind: ObjectKind::Portal, name, segment } if name == wanted => {
+                    return if *segment == self.segment { Found::No } else { Found::Later };
+                }
+                Expect::Sync { .. } | Expect::Query(_) | Expect::Function(_) => return Found::Later,
+                _ => {}
+            }
+        }
+        if self.objects.portal(wanted).is_some() { Found::Yes(()) } else { Found::No }
+    }
+
+    /// The portal that the next Execute of that name runs: the newest Bind still waiting, else the
+    /// confirmed one.
+    pub(super) fn pending_portal(&mut self, wanted: &str) -> Option<&mut Portal> {
+        let bound = self.waiting.iter_mut().rev().find_map(|expect| match expect {
+            Expect::Bind { portal, .. } if portal.name == wanted => Some(&mut **portal),
+            _ => None,
+        });
+        match bound {
+            Some(portal) => Some(portal),
+            None => self.objects.portal(wanted),
+        }
+    }
+}
+
+/// The parameters of a Bind as policies and the record see them.
+fn parameters(bind: &Bind<'_>, prepared: &Prepared) -> Vec<Parameter> {
+    let types = prepared.types.get().unwrap_or(&prepared.chosen_types);
+    let render = |(index, value): (usize, &Option<&[u8]>)| {
+        let Some(value) = value else { return Parameter::Null };
+        let format = format_of(message::format_code(&bind.formats, index));
+        let oid = types.get(index).copied().unwrap_or(0);
+        if format == Format::Binary && oid == 0 {
+            return Parameter::Opaque(value.len());
+        }
+        let mut text = Vec::new();
+        let rendered = value::render(value, FieldType { oid, typmod: -1 }, format, &mut text);
+        match String::from_utf8(text) {
+            Ok(text) if rendered == Rendered::Text => Parameter::Text(Arc::from(text)),
+            _ => Parameter::Opaque(value.len()),
+        }
+    };
+    bind.values.iter().enumerate().map(render).collect()
+}

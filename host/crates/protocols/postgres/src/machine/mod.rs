@@ -1,0 +1,275 @@
+//! The machine of one session: frontend messages become commands for the gate, backend messages
+//! become results. It does no socket I/O; what is to be written it puts into an [`Outbox`]. Besides
+//! its input it waits only for the gate's decision, the record and the catalog.
+//!
+//! It follows three rules. Nothing that runs is forwarded without a permit. Names are only believed
+//! once the server has confirmed them: a message that depends on an answer that is still to come is
+//! held until it came. And a refusal happens in the server too, so that its idea of the transaction
+//! and the client's are always the same.
+
+mod client;
+mod copy_rows;
+mod describe;
+mod expect;
+mod extended;
+mod objects;
+mod outbox;
+mod rows;
+mod server;
+mod settings;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, InFlight};
+use sluicegate_sql::{Analyser, Analysis, Catalog};
+
+pub use self::outbox::{Outbox, Queue};
+use self::{expect::Expect, objects::Objects, settings::Settings};
+use crate::{
+    catalog::CatalogCache,
+    codec::{frame::Frame, mask::HashKey, message::MessageError},
+};
+
+/// The most statements, portals and cursors that a session may keep.
+const MAX_OBJECTS: usize = 10_000;
+
+/// What the sessions of one target share.
+pub struct Shared {
+    /// Finds the facts.
+    pub analyser: Arc<Analyser>,
+    /// The target's catalog.
+    pub catalogs: Arc<CatalogCache>,
+    /// The deployment's key for hashed values.
+    pub hash_key: Arc<HashKey>,
+}
+
+/// Why a session cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The client does not follow the protocol.
+    #[error("the client broke the protocol: {0}")]
+    Client(MessageError),
+    /// A message of a type that clients do not send now.
+    #[error("the client sent a message of type {0:?}, which has no place here")]
+    ClientTag(char),
+    /// The server does not follow the protocol.
+    #[error("the target broke the protocol: {0}")]
+    Server(MessageError),
+    /// A message of a type that servers do not send now.
+    #[error("the target sent a message of type {0:?}, which has no place here")]
+    ServerTag(char),
+    /// A message that must be read whole is too large for that.
+    #[error("the target sent a message of type {0:?} that is too large to be read")]
+    Large(char),
+    /// The record could not be written.
+    #[error(transparent)]
+    Record(#[from] sluicegate_core::record::RecordError),
+}
+
+/// What becomes of the rest of a large message whose head was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Forward,
+    Drop,
+}
+
+/// The server's transaction status, as its last ReadyForQuery said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Idle,
+    Transaction,
+    Failed,
+}
+
+/// The machine of one session.
+pub struct Machine {
+    gate: GatedSession,
+    shared: Arc<Shared>,
+    settings: Settings,
+    objects: Objects,
+    /// The answers that are still to come, in order.
+    waiting: VecDeque<Expect>,
+    /// How many of them must have come before more is decided.
+    blocking: usize,
+    /// Counts Syncs and Queries: what was made in an earlier segment may have failed unseen.
+    segment: u64,
+    /// Extended messages were forwarded since the last Sync.
+    open: bool,
+    /// A Flush was sent since the last message that the server answers.
+    flushed: bool,
+    /// The server ignores everything until the next Sync.
+    skipping: bool,
+    /// The server takes COPY data.
+    copy_in: bool,
+    status: Status,
+    /// A client's message that waits for an answer from the server.
+    held: Option<Frame>,
+    client_rest: Rest,
+    server_rest: Rest,
+    /// The catalog may have changed in a transaction that nobody else can see yet.
+    catalog_pending: bool,
+    /// Grows when a name may mean another relation than before.
+    epoch: u64,
+    generation: u64,
+    may_mask: bool,
+    /// The server has said that it ends the session.
+    fatal: bool,
+}
+
+impl Machine {
+    /// A machine for an admitted session whose server is ready for a query. `parameters` are the
+    /// settings that the server reported.
+    pub fn new(gate: GatedSession, shared: Arc<Shared>, parameters: &[(String, String)]) -> Self {
+        let mut settings = Settings::default();
+        for (name, value) in parameters {
+            settings.reported(name, value);
+        }
+        let may_mask = gate.may_mask();
+        Self {
+            gate,
+            shared,
+            settings,
+            objects: Objects::default(),
+            waiting: VecDeque::new(),
+            blocking: 0,
+            segment: 0,
+            open: false,
+            flushed: false,
+            skipping: false,
+            copy_in: false,
+            status: Status::Idle,
+            held: None,
+            client_rest: Rest::Forward,
+            server_rest: Rest::Forward,
+            catalog_pending: false,
+            epoch: 0,
+            generation: u64::MAX,
+            may_mask,
+            fatal: false,
+        }
+    }
+
+    /// Whether nothing is on its way and no transaction is open.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.held.is_none() && !self.open && self.status == Status::Idle
+    }
+
+    /// Whether the server has said that it ends the session.
+    pub fn heard_fatal(&self) -> bool {
+        self.fatal
+    }
+
+    /// Whether a client's message is held; no other may be handed in until [`Machine::resume`] let
+    /// it go.
+    pub fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Takes the held message up again. Call it after server messages. Not cancel-safe.
+    pub async fn resume(&mut self, out: &mut Outbox) -> Result<(), MachineError> {
+        match self.held.take() {
+            Some(frame) => self.client(frame, out).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the session and records what was still running. Not cancel-safe.
+    pub async fn close(&mut self, reason: &str) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let flights = waiting.into_iter().filter_map(Expect::into_flight);
+        let portals = self.objects.close(None).into_iter().filter_map(|portal| portal.flight);
+        for flight in flights.chain(portals).collect::<Vec<_>>() {
+            if let Err(error) = finish_unrun(flight, "connection ended").await {
+                tracing::error!(%error, "a command's end could not be recorded");
+            }
+        }
+        self.gate.close(reason).await;
+    }
+
+    fn expect(&mut self, expect: Expect) {
+        self.blocking += usize::from(expect.blocks());
+        self.flushed = false;
+        self.waiting.push_back(expect);
+    }
+
+    fn answered(&mut self) -> Option<Expect> {
+        let expect = self.waiting.pop_front();
+        self.blocking -= usize::from(expect.as_ref().is_some_and(Expect::blocks));
+        expect
+    }
+
+    /// Asks the gate. A reload may have brought or taken policies that mask.
+    async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Denial> {
+        let decided = self.gate.decide(command).await;
+        self.may_mask = self.gate.may_mask();
+        decided
+    }
+
+    async fn catalog(&mut self) -> Result<Arc<Catalog>, Denial> {
+        let catalog = self.shared.catalogs.get().await.map_err(|error| {
+            tracing::error!(%error, "the target's catalog cannot be read");
+            Denial::gate("the target's catalog cannot be read, so statements cannot be analysed; try again later")
+        })?;
+        if catalog.generation() != self.generation {
+            self.generation = catalog.generation();
+            self.names_moved(&catalog);
+        }
+        Ok(catalog)
+    }
+
+    /// Names may mean other relations now: what each prepared statement does is found again.
+    fn names_moved(&mut self, catalog: &Catalog) {
+        self.epoch += 1;
+        for (name, text) in self.objects.texts() {
+            let analysis = self.read(&text, catalog);
+            self.objects.prepared.insert(name, analysis);
+        }
+    }
+
+    fn read(&self, text: &str, catalog: &Catalog) -> Arc<Analysis> {
+        let context = self.settings.context(catalog, &self.objects.prepared, &self.objects.cursors);
+        let analysis = self.shared.analyser.analyse(text, &context);
+        if self.catalog_pending { distrust(&analysis) } else { analysis }
+    }
+
+    async fn analyse(&mut self, text: &str) -> Result<Arc<Analysis>, Denial> {
+        let catalog = self.catalog().await?;
+        Ok(self.read(text, &catalog))
+    }
+}
+
+/// While this session has changed the catalog and not yet committed, the catalog that the gateway
+/// reads is not the one that the server uses: nothing may be concluded from it.
+fn distrust(analysis: &Analysis) -> Arc<Analysis> {
+    let mut analysis = analysis.clone();
+    let mut facts = (*analysis.facts).clone();
+    facts.reaches_unknown |= facts.statements > 0;
+    analysis.facts = Arc::new(facts);
+    for statement in &mut analysis.statements {
+        if let sluicegate_sql::Outputs::Aligned(outputs) = &mut statement.outputs {
+            for output in outputs.iter_mut().filter(|output| !output.sources.is_empty()) {
+                output.resolution = sluicegate_core::Resolution::Unresolved;
+            }
+        }
+        if let Some(copy) = &mut statement.copy {
+            copy.columns = None;
+        }
+    }
+    Arc::new(analysis)
+}
+
+/// Records the end of a command that was forwarded and then never ran, or whose end nobody saw.
+async fn finish_unrun(flight: InFlight, status: &str) -> Result<(), MachineError> {
+    let summary = sluicegate_core::ResultSummary { status: status.to_owned(), failed: true, ..Default::default() };
+    Ok(flight.finish(summary).await?)
+}
+
+/// The bytes of a message that is not to be streamed.
+fn whole(frame: Frame) -> (u8, Bytes, bool) {
+    match frame {
+        Frame::Whole { tag, bytes } => (tag, bytes, true),
+        Frame::Head { tag, bytes } => (tag, bytes, false),
+        Frame::Part { bytes, .. } => (0, bytes, false),
+    }
+}

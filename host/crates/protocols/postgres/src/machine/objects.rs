@@ -1,0 +1,181 @@
+//! The session's prepared statements and portals, as far as the server has confirmed them.
+//! SQL's PREPARE and DECLARE share their names with the protocol's Parse and Bind, as they do in
+//! the server.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use sluicegate_core::InFlight;
+use sluicegate_sql::Analysis;
+
+use super::rows::{Rows, Tally};
+use crate::codec::message::Field;
+
+/// What a description says: the columns, or none where no rows come.
+pub type Shape = Option<Arc<[Field]>>;
+
+/// A statement that Parse made.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its text.
+    pub text: Arc<str>,
+    /// The types of its parameters, once described; before that what the client chose.
+    pub chosen_types: Vec<u32>,
+    /// The types of its parameters as the server described them.
+    pub types: OnceLock<Vec<u32>>,
+    /// Its columns, and the epoch in which they were described: settings or the catalog may have
+    /// moved its names to other relations since.
+    pub shape: std::sync::Mutex<Option<(u64, Shape)>>,
+}
+
+impl Prepared {
+    /// Its columns, if they were described in this epoch.
+    pub fn shape_in(&self, epoch: u64) -> Option<Shape> {
+        let shape = self.shape.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shape.as_ref().filter(|(described, _)| *described == epoch).map(|(_, shape)| shape.clone())
+    }
+
+    /// Keeps its columns.
+    pub fn keep_shape(&self, epoch: u64, shape: Shape) {
+        *self.shape.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((epoch, shape));
+    }
+}
+
+/// A portal that Bind made.
+pub struct Portal {
+    /// Its name; empty for the unnamed one.
+    pub name: String,
+    /// What it runs.
+    pub analysis: Arc<Analysis>,
+    /// The statement that it binds.
+    pub prepared: Arc<Prepared>,
+    /// Format codes of its columns, as Bind gave them.
+    pub formats: Vec<u16>,
+    /// Its columns, once described.
+    pub shape: Option<Shape>,
+    /// The permit's other half; none while an Execute runs and after the last one.
+    pub flight: Option<InFlight>,
+    /// What happens to its rows; none until its columns were decided.
+    pub rows: Option<Rows>,
+    /// What has reached the client of it.
+    pub tally: Tally,
+}
+
+/// A name in the server's table of prepared statements.
+#[derive(Clone)]
+pub enum Statement {
+    /// Made by Parse.
+    Protocol(Arc<Prepared>),
+    /// Made by PREPARE.
+    Sql,
+}
+
+/// What the server has confirmed.
+#[derive(Default)]
+pub struct Objects {
+    statements: HashMap<String, Statement>,
+    /// For the analyser: what each named statement does.
+    pub prepared: HashMap<String, Arc<Analysis>>,
+    portals: HashMap<String, Portal>,
+    /// For the analyser: what each named cursor or portal reads.
+    pub cursors: HashMap<String, Arc<Analysis>>,
+}
+
+impl Objects {
+    /// The statement of that name.
+    pub fn statement(&self, name: &str) -> Option<&Statement> {
+        self.statements.get(name)
+    }
+
+    /// How many statements and portals there are.
+    pub fn count(&self) -> usize {
+        self.statements.len() + self.portals.len() + self.cursors.len()
+    }
+
+    /// Keeps a statement that Parse made.
+    pub fn parsed(&mut self, name: String, prepared: Arc<Prepared>, analysis: Arc<Analysis>) {
+        if !name.is_empty() {
+            self.prepared.insert(name.clone(), analysis);
+        }
+        self.statements.insert(name, Statement::Protocol(prepared));
+    }
+
+    /// Keeps a statement that PREPARE made.
+    pub fn prepared_by_sql(&mut self, name: String, body: Arc<Analysis>) {
+        self.prepared.insert(name.clone(), body);
+        self.statements.insert(name, Statement::Sql);
+    }
+
+    /// Forgets a statement, or all named ones. The unnamed one outlives DEALLOCATE ALL.
+    pub fn deallocate(&mut self, name: Option<&str>) {
+        match name {
+            Some(name) => {
+                self.statements.remove(name);
+                self.prepared.remove(name);
+            }
+            None => {
+                self.statements.retain(|name, _| name.is_empty());
+                self.prepared.clear();
+            }
+        }
+    }
+
+    /// Keeps a portal; returns the one it replaces.
+    pub fn bound(&mut self, portal: Portal) -> Option<Portal> {
+        if !portal.name.is_empty() {
+            self.cursors.insert(portal.name.clone(), Arc::clone(&portal.analysis));
+        }
+        self.portals.insert(portal.name.clone(), portal)
+    }
+
+    /// Keeps a cursor that DECLARE made.
+    pub fn declared(&mut self, name: String, body: Arc<Analysis>) {
+        self.cursors.insert(name, body);
+    }
+
+    /// The portal of that name.
+    pub fn portal(&mut self, name: &str) -> Option<&mut Portal> {
+        self.portals.get_mut(name)
+    }
+
+    /// The texts of the named statements that Parse made.
+    pub fn texts(&self) -> Vec<(String, Arc<str>)> {
+        let named = self.statements.iter().filter(|(name, _)| !name.is_empty());
+        named
+            .filter_map(|(name, statement)| match statement {
+                Statement::Protocol(prepared) => Some((name.clone(), Arc::clone(&prepared.text))),
+                Statement::Sql => None,
+            })
+            .collect()
+    }
+
+    /// Whether a cursor of that name was declared by SQL.
+    pub fn is_cursor(&self, name: &str) -> bool {
+        self.cursors.contains_key(name) && !self.portals.contains_key(name)
+    }
+
+    /// Forgets a portal or cursor, or all; returns the portals.
+    pub fn close(&mut self, name: Option<&str>) -> Vec<Portal> {
+        match name {
+            Some(name) => {
+                self.cursors.remove(name);
+                self.portals.remove(name).into_iter().collect()
+            }
+            None => {
+                self.cursors.clear();
+                self.portals.drain().map(|(_, portal)| portal).collect()
+            }
+        }
+    }
+
+    /// The transaction ended: portals died with it. Cursors are kept, for some may be WITH HOLD, and
+    /// the server refuses the others itself.
+    pub fn transaction_ended(&mut self) -> Vec<Portal> {
+        for name in self.portals.keys() {
+            self.cursors.remove(name);
+        }
+        self.portals.drain().map(|(_, portal)| portal).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! What is to be written to either side, in order, without copying what is large.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Pieces smaller than this are copied together, so that many small messages make one write.
+const SMALL: usize = 1024;
+
+/// Bytes on their way to one side. Reading it as a [`Buf`] takes them out.
+#[derive(Debug, Default)]
+pub struct Queue {
+    pieces: VecDeque<Bytes>,
+    tail: BytesMut,
+    size: usize,
+}
+
+impl Queue {
+    /// Adds bytes.
+    pub fn push(&mut self, bytes: Bytes) {
+        self.size += bytes.len();
+        if bytes.len() < SMALL {
+            self.tail.extend_from_slice(&bytes);
+        } else {
+            self.seal();
+            self.pieces.push_back(bytes);
+        }
+    }
+
+    /// Adds what `write` appends.
+    pub fn write(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        let before = self.tail.len();
+        write(&mut self.tail);
+        self.size += self.tail.len() - before;
+        if self.tail.len() >= 64 * 1024 {
+            self.seal();
+        }
+    }
+
+    /// How many bytes wait.
+    pub fn len(&self) -> usize {
+        self.size
+    }
+
+    /// Whether none wait.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push_back(self.tail.split().freeze());
+        }
+    }
+}
+
+impl Buf for Queue {
+    fn remaining(&self) -> usize {
+        self.size
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.front().map_or(&*self.tail, |piece| piece)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let chunks = self.pieces.iter().map(|piece| &**piece).chain(std::iter::once(&*self.tail));
+        let mut count = 0;
+        for (slot, chunk) in slices.iter_mut().zip(chunks.filter(|chunk| !chunk.is_empty())) {
+            *slot = IoSlice::new(chunk);
+            count += 1;
+        }
+        count
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.size = self.size.saturating_sub(count);
+        while let Some(piece) = self.pieces.front_mut() {
+            if count < piece.len() {
+                piece.advance(count);
+                return;
+            }
+            count -= piece.len();
+            self.pieces.pop_front();
+        }
+        self.tail.advance(count.min(self.tail.len()));
+    }
+}
+
+/// What the machine wants done.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Bytes for the client.
+    pub client: Queue,
+    /// Bytes for the server.
+    pub server: Queue,
+    /// Cancel what the server runs.
+    pub cancel: bool,
+    /// The client said goodbye, or the session cannot go on.
+    pub close: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_keep_their_order() {
+        let mut queue = Queue::default();
+        let mut expected = Vec::new();
+        for size in [3_usize, 2000, 5, 7, 4096, 1] {
+            let piece = vec![u8::try_from(size % 251).unwrap(); size];
+            expected.extend_from_slice(&piece);
+            queue.push(Bytes::from(piece));
+        }
+        let mut slices = [IoSlice::new(&[]); 8];
+        let filled = queue.chunks_vectored(&mut slices);
+        assert_eq!(slices[..filled].iter().map(|s| s.len()).sum::<usize>(), expected.len());
+        let mut found = Vec::new();
+        while queue.has_remaining() {
+            let size = queue.chunk().len().min(700);
+            found.extend_from_slice(&queue.chunk()[..size]);
+            queue.advance(size);
+        }
+        assert_eq!(found, expected);
+        assert!(queue.is_empty());
+    }
+}

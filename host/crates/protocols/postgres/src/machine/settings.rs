@@ -1,0 +1,197 @@
+//! The settings of the session that decide how a text is read: `search_path` and the role behind
+//! `"$user"`, how string literals are lexed, and the client's encoding. The server reports some by
+//! ParameterStatus; for the others the gate asks after anything that may have changed them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use sluicegate_sql::{Analysis, Catalog, Context};
+
+use crate::codec::message::{Reader, put, put_cstr};
+
+/// The gate's own statement and portal; clients cannot use names that begin so.
+const NAME: &[u8] = b"sluicegate: settings";
+
+/// What is asked, in order. SHOW takes no snapshot, so it may stand anywhere in a transaction.
+pub const QUESTIONS: [&str; 2] = ["SHOW search_path", "SHOW role"];
+
+/// How texts of this session are read.
+#[derive(Debug)]
+pub struct Settings {
+    search_path: Vec<String>,
+    raw_path: String,
+    role: String,
+    session_user: String,
+    standard_conforming_strings: bool,
+    encoding: String,
+    /// The gate must ask before the next text is read.
+    pub stale: bool,
+    /// Settings changed in this transaction, so its end may change them back.
+    pub changed_in_transaction: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            search_path: Vec::new(),
+            raw_path: String::new(),
+            role: "none".into(),
+            session_user: String::new(),
+            standard_conforming_strings: true,
+            encoding: String::new(),
+            stale: true,
+            changed_in_transaction: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Takes a ParameterStatus.
+    pub fn reported(&mut self, name: &str, value: &str) {
+        match name {
+            "standard_conforming_strings" => self.standard_conforming_strings = value == "on",
+            "client_encoding" => value.clone_into(&mut self.encoding),
+            "session_authorization" => {
+                value.clone_into(&mut self.session_user);
+                self.expand();
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the answer to question `index`; whether it differs from the former one.
+    pub fn answered(&mut self, index: usize, value: &str) -> bool {
+        let slot = if index == 0 { &mut self.raw_path } else { &mut self.role };
+        let changed = *slot != value;
+        value.clone_into(slot);
+        self.expand();
+        changed
+    }
+
+    /// Whether the bytes of a text mean what they seem to. Encodings other than UTF-8 may hide
+    /// quotes and backslashes in characters of several bytes, so there only ASCII is believed.
+    pub fn can_read(&self, text: &str) -> bool {
+        matches!(self.encoding(), "UTF8" | "UNICODE") || text.is_ascii()
+    }
+
+    /// The client's encoding, by the server's name for it.
+    pub fn encoding(&self) -> &str {
+        &self.encoding
+    }
+
+    /// The context that the analyser needs.
+    pub fn context<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+        prepared: &'a HashMap<String, Arc<Analysis>>,
+        cursors: &'a HashMap<String, Arc<Analysis>>,
+    ) -> Context<'a> {
+        Context {
+            catalog,
+            search_path: &self.search_path,
+            standard_conforming_strings: self.standard_conforming_strings,
+            prepared,
+            cursors,
+        }
+    }
+
+    fn expand(&mut self) {
+        let user = if self.role == "none" { &self.session_user } else { &self.role };
+        self.search_path = split_path(&self.raw_path)
+            .into_iter()
+            .map(|schema| if schema == "$user" { user.clone() } else { schema })
+            .collect();
+    }
+}
+
+/// Splits a `search_path` as the server does (SplitIdentifierString): names are folded to lower
+/// case unless quoted.
+fn split_path(raw: &str) -> Vec<String> {
+    let (mut names, mut name, mut quoted) = (Vec::new(), String::new(), false);
+    let mut chars = raw.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                name.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => names.push(std::mem::take(&mut name)),
+            c if !quoted && c.is_whitespace() => {}
+            c if quoted => name.push(c),
+            c => name.extend(c.to_lowercase()),
+        }
+    }
+    names.push(name);
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// The messages that ask; the answers end with a CloseComplete for each question. They are followed
+/// by Sync where the client has no extended messages pending, else by Flush.
+pub fn questions(sync: bool) -> Bytes {
+    let mut out = BytesMut::new();
+    for question in QUESTIONS {
+        put(&mut out, b'P', |out| {
+            put_cstr(out, NAME);
+            put_cstr(out, question.as_bytes());
+            out.put_u16(0);
+        });
+        put(&mut out, b'B', |out| {
+            put_cstr(out, NAME);
+            put_cstr(out, NAME);
+            out.put_slice(&[0; 6]);
+        });
+        put(&mut out, b'E', |out| {
+            put_cstr(out, NAME);
+            out.put_u32(0);
+        });
+        for kind in [b'P', b'S'] {
+            put(&mut out, b'C', |out| {
+                out.put_u8(kind);
+                put_cstr(out, NAME);
+            });
+        }
+    }
+    put(&mut out, if sync { b'S' } else { b'H' }, |_| {});
+    out.freeze()
+}
+
+/// The first field of an answer's DataRow.
+pub fn answer(row: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(row);
+    reader.u16().ok()?;
+    let value = reader.field().ok()??;
+    String::from_utf8(value.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_as_the_server_does() {
+        assert_eq!(split_path(r#""$user", public"#), ["$user", "public"]);
+        assert_eq!(split_path(r#"Public, "We""ird, one""#), ["public", "We\"ird, one"]);
+        assert!(split_path(r#""""#).is_empty());
+    }
+
+    #[test]
+    fn the_user_schema_follows_the_role() {
+        let mut settings = Settings::default();
+        settings.reported("session_authorization", "app");
+        settings.answered(0, "\"$user\", public");
+        assert_eq!(settings.search_path, ["app", "public"]);
+        assert!(settings.answered(1, "dba"));
+        assert_eq!(settings.search_path, ["dba", "public"]);
+    }
+
+    #[test]
+    fn other_encodings_are_read_as_ascii_only() {
+        let mut settings = Settings::default();
+        settings.reported("client_encoding", "SJIS");
+        assert!(settings.can_read("select 1") && !settings.can_read("select 'é'"));
+        settings.reported("client_encoding", "UTF8");
+        assert!(settings.can_read("select 'é'"));
+    }
+}

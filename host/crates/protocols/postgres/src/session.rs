@@ -1,0 +1,239 @@
+//! Moves the bytes of one session: what either side sends goes through the machine, and what the
+//! machine says goes to either side. Neither side can make the other's bytes pile up: while one
+//! does not read, the other is not read from.
+
+use std::{io, sync::Arc};
+
+use bytes::{BufMut, BytesMut};
+use sluicegate_net::{MaybeTls, Stop};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use crate::{
+    codec::{frame::Decoder, message},
+    error::SessionError,
+    machine::{Machine, Outbox, Queue},
+    registry::{CancelKey, Registry},
+    upstream::{CancelToken, Upstream},
+};
+
+/// The largest message of a client that is read whole: a statement's text has 1 MiB at most.
+const CLIENT_WHOLE: usize = 1024 * 1024 + 4096;
+/// The largest message of a target that is read whole: a row that must be masked.
+const SERVER_WHOLE: usize = 16 * 1024 * 1024;
+/// More is read from one side only while less than this waits to be written to the other.
+const HIGH_WATER: usize = 256 * 1024;
+/// How much is read at once.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Runs a session to its end. The end is recorded, whatever it is.
+pub async fn run(
+    client: &mut MaybeTls,
+    upstream: Upstream,
+    mut machine: Machine,
+    registry: &Registry,
+    mut stop: Stop,
+) -> Result<(), SessionError> {
+    let Upstream { stream, parameters, read_ahead, cancel } = upstream;
+    let cancel = Arc::new(cancel);
+    let registered =
+        registry.enter(Arc::clone(&cancel)).map_err(|error| SessionError::Client(io::Error::other(error.to_string())));
+    let mut out = Outbox::default();
+    let ended = match &registered {
+        Ok(registered) => {
+            out.client.write(|out| greeting(&parameters, registered.key, out));
+            let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new());
+            let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead);
+            let machine = &mut machine;
+            let mut session = Session { client, to_client, server, to_server, machine, out, cancel };
+            session.work(&mut stop).await
+        }
+        Err(_) => Ok(String::new()),
+    };
+    let ended = registered.and(ended);
+    match &ended {
+        Ok(reason) => machine.close(reason).await,
+        Err(error) => machine.close(&error.to_string()).await,
+    }
+    ended.map(|_| ())
+}
+
+/// AuthenticationOk, the settings, the key for cancel requests, ReadyForQuery.
+fn greeting(parameters: &[(String, String)], key: CancelKey, out: &mut BytesMut) {
+    message::put(out, b'R', |out| out.put_u32(0));
+    for (name, value) in parameters {
+        message::put(out, b'S', |out| {
+            message::put_cstr(out, name.as_bytes());
+            message::put_cstr(out, value.as_bytes());
+        });
+    }
+    message::put(out, b'K', |out| {
+        out.put_u32(key.pid);
+        out.put_slice(&key.secret);
+    });
+    message::put(out, b'Z', |out| out.put_u8(b'I'));
+}
+
+/// What one side sends.
+struct Receiving<S> {
+    reader: ReadHalf<S>,
+    decoder: Decoder,
+    /// The decoder needs more bytes to go on.
+    hungry: bool,
+}
+
+/// What one side is sent.
+struct Sending<S> {
+    writer: WriteHalf<S>,
+    /// Something was written and not yet flushed.
+    dirty: bool,
+}
+
+fn sides<S: AsyncRead + AsyncWrite>(stream: S, whole: usize, read_ahead: BytesMut) -> (Receiving<S>, Sending<S>) {
+    let (reader, writer) = tokio::io::split(stream);
+    let mut decoder = Decoder::new(whole);
+    decoder.buffer().unsplit(read_ahead);
+    (Receiving { reader, decoder, hungry: true }, Sending { writer, dirty: false })
+}
+
+impl<S: AsyncRead> Receiving<S> {
+    /// Cancel-safe.
+    async fn read(&mut self) -> io::Result<usize> {
+        let buffer = self.decoder.buffer();
+        if buffer.capacity() - buffer.len() < READ_SIZE / 4 {
+            buffer.reserve(READ_SIZE);
+        }
+        self.reader.read_buf(buffer).await
+    }
+}
+
+impl<S: AsyncWrite> Sending<S> {
+    fn has_work(&self, queue: &Queue) -> bool {
+        self.dirty || !queue.is_empty()
+    }
+
+    /// Cancel-safe.
+    async fn write(&mut self, queue: &mut Queue) -> io::Result<()> {
+        if queue.is_empty() {
+            self.writer.flush().await?;
+            self.dirty = false;
+        } else {
+            self.writer.write_buf(queue).await?;
+            self.dirty = true;
+        }
+        Ok(())
+    }
+}
+
+struct Session<'a> {
+    client: Receiving<&'a mut MaybeTls>,
+    to_client: Sending<&'a mut MaybeTls>,
+    server: Receiving<MaybeTls>,
+    to_server: Sending<MaybeTls>,
+    machine: &'a mut Machine,
+    out: Outbox,
+    cancel: Arc<CancelToken>,
+}
+
+/// Which socket became ready.
+enum Ready {
+    Client(io::Result<usize>),
+    Server(io::Result<usize>),
+    Written,
+    Stop,
+}
+
+impl Session<'_> {
+    /// Returns why the session ended in good order.
+    async fn work(&mut self, stop: &mut Stop) -> Result<String, SessionError> {
+        loop {
+            self.from_server().await?;
+            self.from_client().await?;
+            if std::mem::take(&mut self.out.cancel)
+                && let Err(error) = self.cancel.cancel().await
+            {
+                tracing::warn!(%error, "a refused result could not be cancelled at the target");
+            }
+            if let Some(reason) = self.out.close.take() {
+                return Ok(reason);
+            }
+            match self.next(stop).await? {
+                Ready::Client(Ok(0)) => return Ok("the client closed the connection".into()),
+                Ready::Server(Ok(0)) => return self.target_closed().await,
+                Ready::Client(Err(error)) => return Err(SessionError::Client(error)),
+                Ready::Server(Err(error)) => return Err(SessionError::Target(error)),
+                Ready::Stop => return Err(SessionError::Stopping),
+                Ready::Client(Ok(_)) | Ready::Server(Ok(_)) | Ready::Written => {}
+            }
+        }
+    }
+
+    async fn from_server(&mut self) -> Result<(), SessionError> {
+        self.server.hungry = false;
+        let mut progress = false;
+        while self.out.client.len() < HIGH_WATER {
+            if self.machine.passes_rows()
+                && let Some((bytes, count)) = self.server.decoder.run(b'D')?
+            {
+                self.machine.rows(bytes, count, &mut self.out);
+                continue;
+            }
+            let Some(frame) = self.server.decoder.next_frame()? else {
+                self.server.hungry = true;
+                break;
+            };
+            self.machine.server(frame, &mut self.out).await?;
+            progress = true;
+        }
+        if self.server.hungry {
+            self.machine.pause(&mut self.out);
+        }
+        if progress && self.machine.is_holding() {
+            self.machine.resume(&mut self.out).await?;
+        }
+        Ok(())
+    }
+
+    async fn from_client(&mut self) -> Result<(), SessionError> {
+        self.client.hungry = false;
+        while self.out.server.len() < HIGH_WATER && !self.machine.is_holding() && self.out.close.is_none() {
+            let Some(frame) = self.client.decoder.next_frame()? else {
+                self.client.hungry = true;
+                return Ok(());
+            };
+            self.machine.client(frame, &mut self.out).await?;
+        }
+        // A client that goes away while its message is held must be noticed.
+        self.client.hungry = self.machine.is_holding() && self.client.decoder.buffered() < READ_SIZE;
+        Ok(())
+    }
+
+    async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
+        let Self { client, to_client, server, to_server, machine, out, .. } = self;
+        let (writes_client, writes_server) = (to_client.has_work(&out.client), to_server.has_work(&out.server));
+        let may_stop = machine.is_idle() && !writes_client && !writes_server;
+        tokio::select! {
+            biased;
+            written = to_server.write(&mut out.server), if writes_server => {
+                written.map_err(SessionError::Target).map(|()| Ready::Written)
+            }
+            written = to_client.write(&mut out.client), if writes_client => {
+                written.map_err(SessionError::Client).map(|()| Ready::Written)
+            }
+            count = server.read(), if server.hungry => Ok(Ready::Server(count)),
+            count = client.read(), if client.hungry => Ok(Ready::Client(count)),
+            () = stop.asked(), if may_stop => Ok(Ready::Stop),
+        }
+    }
+
+    /// The target closed its connection: the client gets what it said last.
+    async fn target_closed(&mut self) -> Result<String, SessionError> {
+        while self.to_client.has_work(&self.out.client) {
+            self.to_client.write(&mut self.out.client).await.map_err(SessionError::Client)?;
+        }
+        if self.machine.heard_fatal() {
+            Ok("the target ended the session".into())
+        } else {
+            Err(SessionError::TargetClosed)
+        }
+    }
+}
