@@ -8,7 +8,6 @@ target := if chosen_target != "" { chosen_target } else if path_exists(cache_tar
 policies := justfile_directory() / "target/policies"
 
 export CARGO_TARGET_DIR := target
-export SLUICEGATE_TEST_POLICIES := policies
 
 # Lists the recipes.
 _default:
@@ -22,7 +21,7 @@ demo *ARGS: _setup policies _build
 tour: (demo "--tour")
 
 # Runs every test, those against real servers and real clients included.
-test: _setup policies _build
+test: _setup policies _guest _build
     cargo test --workspace
 
 # Checks formatting, clippy and the house rules that the compiler cannot hold.
@@ -53,6 +52,12 @@ policies: _setup-wasm
 # Formats every source file.
 fmt:
     cargo fmt --all
+
+# The tests' own policy, to target/test-policies/guest.wasm.
+_guest: _setup-wasm
+    cargo build --release --target wasm32-unknown-unknown -p sluicegate-test-guest
+    mkdir -p target/test-policies
+    cp "$CARGO_TARGET_DIR/wasm32-unknown-unknown/release/sluicegate_test_guest.wasm" target/test-policies/guest.wasm
 
 # With --workspace although one binary is wanted: its dependencies then have the same features as in
 # `cargo test --workspace`, and are compiled once.

@@ -27,7 +27,8 @@ fn a_server_ends_with_the_test_process_even_when_that_is_killed() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let folder = lines.map_while(Result::ok).find_map(|line| line.split_once("folder:").map(|(_, path)| path.to_owned()));
+    let folder =
+        lines.map_while(Result::ok).find_map(|line| line.split_once("folder:").map(|(_, path)| path.to_owned()));
     let folder = folder.expect("the child says where its server lives");
     let pid = std::fs::read_to_string(Path::new(&folder).join("data/postmaster.pid")).unwrap();
     let server = format!("/proc/{}", pid.lines().next().unwrap());

@@ -1,0 +1,116 @@
+//! The target's side of a session: what ends when the other side ends, and what a client hears of it.
+
+use std::time::Duration;
+
+use sluicegate_tests::{
+    Gateway, Postgres,
+    client::soon,
+    postgres::APP_PASSWORD,
+    programs::{eventually, free_port},
+    wire::{Wire, errors_of, tags_of},
+};
+
+use crate::{database, open};
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_client_that_leaves_takes_its_connection_to_the_target_along() {
+    let (database, gateway) = open();
+    let (wire, _) = Wire::login(&gateway.alice());
+    let sessions =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%alice%'";
+    eventually("the session is open", SOON, || database.administer(sessions).trim() == "1");
+    drop(wire);
+    eventually("the session is over", SOON, || database.administer(sessions).trim() == "0");
+}
+
+#[test]
+fn a_client_killed_in_the_middle_of_a_query_stops_the_query() {
+    let (database, gateway) = open();
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep(100)%' AND state = 'active'";
+    let psql = gateway.alice().psql_start("SELECT pg_sleep(100)");
+    eventually("the query runs", SOON, || database.administer(running).trim() == "1");
+    psql.signal("KILL");
+    eventually("the query is over", SOON, || database.administer(running).trim() == "0");
+}
+
+#[test]
+fn a_client_that_says_goodbye_is_recorded_as_closed() {
+    let (_database, gateway) = open();
+    gateway.alice().psql("SELECT 1").ok();
+    gateway.wait_for_log(0, "session closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_dies_is_a_clear_error_and_the_end_of_the_session() {
+    let mut postgres = Postgres::start();
+    let database = postgres.empty_database();
+    let gateway = Gateway::before(&database).start();
+    let session = gateway.alice().connect().await;
+    soon(session.client.simple_query("SELECT 1")).await.unwrap();
+    postgres.kill();
+    let error = soon(session.client.simple_query("SELECT 1")).await.expect_err("the target is gone");
+    if let Some(code) = error.code() {
+        assert!(code.code().starts_with("57P") || code.code().starts_with("08"), "{error:?}");
+    }
+    eventually("the connection is closed", SOON, || session.client.is_closed());
+    let error = gateway.alice().psql("SELECT 1").failed();
+    assert!(error.contains("orders") && !error.contains(&database.port().to_string()), "{error}");
+}
+
+#[test]
+fn a_session_ended_by_the_targets_administrator_ends_with_the_targets_own_words() {
+    let (database, gateway) = open();
+    let (mut wire, _) = Wire::login(&gateway.alice());
+    assert_eq!(tags_of(&wire.query("SELECT 1")), "TDCZ");
+    database.administer("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%alice%'");
+    let last = wire.read_until("E");
+    assert_eq!(errors_of(&last), ["57P01"]);
+    assert!(wire.is_closed_by_server());
+}
+
+#[test]
+fn a_target_that_cannot_be_reached_is_named_by_its_name_only() {
+    let port = free_port();
+    let gateway = Gateway::before(&database()).address(&format!("127.0.0.1:{port}")).start();
+    let error = gateway.alice().psql("SELECT 1").failed();
+    assert!(error.contains("orders"), "{error}");
+    assert!(!error.contains(&format!("127.0.0.1:{port}")) && !error.contains(APP_PASSWORD), "{error}");
+}
+
+#[test]
+fn a_password_that_the_target_refuses_is_not_the_clients_fault() {
+    let database = database();
+    let gateway = Gateway::before(&database).start();
+    let mut config = gateway.config().replace("username = \"app\"", "username = \"somebody\"");
+    config.push('\n');
+    let mut gateway = gateway;
+    let from = gateway.log().len();
+    gateway.configure(config);
+    gateway.wait_for_log(from, "reload");
+    let error = gateway.alice().psql("SELECT 1").failed();
+    assert!(!error.contains("28P01") && !error.contains("somebody") && !error.contains(APP_PASSWORD), "{error}");
+}
+
+#[test]
+fn the_gateway_stops_in_order_when_asked_to() {
+    let (database, mut gateway) = open();
+    let (mut idle, _) = Wire::login(&gateway.alice());
+    assert!(gateway.stop(Duration::from_secs(20)), "it stops within its grace");
+    assert!(idle.is_closed_by_server());
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'app'";
+    eventually("the target's sessions are over", SOON, || database.administer(sessions).trim() == "0");
+}
+
+#[test]
+fn fifty_sessions_work_at_the_same_time() {
+    let (_database, gateway) = open();
+    let mut wires: Vec<_> = (0..50).map(|_| Wire::login(&gateway.alice()).0).collect();
+    for wire in &mut wires {
+        wire.send('Q', b"SELECT pg_sleep(0.2), pg_backend_pid()\0");
+    }
+    for wire in &mut wires {
+        assert_eq!(tags_of(&wire.read_until("Z")), "TDCZ");
+    }
+}
