@@ -5,12 +5,13 @@
 //! that may hold a masked column blocks the result.
 
 mod cells;
+mod leaks;
 mod origin;
 mod scan;
 mod settings;
 
 use sluicegate_policy::{
-    Classes, Command, Events, Interests, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict, Session, Verdict,
+    Command, Events, Interests, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict, Session, Verdict,
 };
 
 use crate::{cells::Masker, origin::Treatment};
@@ -50,7 +51,7 @@ impl Policy for PiiMask {
             return Verdict::block("a FunctionCall's answer cannot be masked; run the function with SELECT");
         }
         match command.sql() {
-            Some(sql) => unmaskable(sql).map_or(Verdict::Allow, Verdict::Block),
+            Some(sql) => leaks::found(sql, &self.settings.columns).map_or(Verdict::Allow, Verdict::Block),
             None => Verdict::Allow,
         }
     }
@@ -78,21 +79,6 @@ impl Policy for PiiMask {
         }
         masker.verdict()
     }
-}
-
-/// Why the command's data would get past every mask; none where it cannot.
-fn unmaskable(sql: sluicegate_policy::Sql<'_>) -> Option<String> {
-    let classes = sql.classes();
-    if classes.contains(Classes::UNANALYSABLE) {
-        let why = sql.unanalysable_reason().unwrap_or_default();
-        return Some(format!("the command cannot be analysed ({why}), so what it returns cannot be masked"));
-    }
-    let leaves = classes.contains(Classes::OPAQUE) && sql.kinds().iter().any(|kind| kind == "copy");
-    leaves.then(|| {
-        "COPY to or from a file or program of the server cannot be masked; use COPY ... TO STDOUT, and no opaque \
-         statement beside it"
-            .to_owned()
-    })
 }
 
 sluicegate_policy::export!(PiiMask);

@@ -1,0 +1,41 @@
+//! Commands whose data would get past every mask, because it does not flow through a result.
+
+use sluicegate_policy::{Classes, ColumnGlob, Sql, Usage};
+
+/// Statements that store what they read.
+const COPIES: [&str; 4] = ["create table as", "create materialized view", "merge", "update"];
+
+/// Why the command cannot be masked; none where it can.
+pub(crate) fn found(sql: Sql<'_>, columns: &[ColumnGlob]) -> Option<String> {
+    let classes = sql.classes();
+    if classes.contains(Classes::UNANALYSABLE) {
+        let why = sql.unanalysable_reason().unwrap_or_default();
+        return Some(format!("the command cannot be analysed ({why}), so what it returns cannot be masked"));
+    }
+    if !classes.intersects(Classes::OPAQUE | Classes::DML | Classes::DDL) {
+        return None;
+    }
+    let kinds = sql.kinds();
+    let is = |name: &str| kinds.iter().any(|kind| kind == name);
+    if classes.contains(Classes::OPAQUE) && is("copy") {
+        let reason = "COPY with a file or program of the server cannot be masked; use COPY ... TO STDOUT, and no \
+                      opaque statement beside it";
+        return Some(reason.to_owned());
+    }
+    let copies =
+        COPIES.into_iter().find(|name| is(name)).or_else(|| (is("insert") && is("select")).then_some("insert"));
+    copied(sql, columns, copies?)
+}
+
+/// Why a command that stores what it reads would take a masked column to where it is not masked.
+fn copied(sql: Sql<'_>, columns: &[ColumnGlob], by: &str) -> Option<String> {
+    if columns.iter().any(ColumnGlob::matches_everything) {
+        return None;
+    }
+    let uses = sql.columns().into_iter().filter(|column| column.usage.contains(Usage::OUTPUT));
+    let masked = uses.map(|column| column.name).find(|name| columns.iter().any(|glob| glob.matches(name)))?;
+    Some(format!(
+        "{} may copy the masked column {masked} to where it is not masked; leave that column out, also of RETURNING",
+        by.to_uppercase()
+    ))
+}
