@@ -1,5 +1,13 @@
 //! Dialling a real PostgreSQL: every way to log in, TLS, and what the target learns of the person.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
 mod support;
 
 use std::{io::Write as _, sync::Arc, time::Duration};
@@ -34,6 +42,8 @@ fn server() -> Server {
     );
     server
 }
+
+type Expected = fn(&DialError) -> bool;
 
 struct Attempt {
     target: Arc<Target>,
@@ -121,7 +131,7 @@ async fn what_must_fail_fails_and_says_little_to_the_client() {
     let server = server();
     let ca = server.ca().display().to_string();
     let by_address = format!("address = \"127.0.0.1:{}\"\nsslmode = \"verify-full\"\nca = \"{ca}\"", server.port);
-    let cases: [(&str, &str, fn(&DialError) -> bool); 5] = [
+    let cases: [(&str, &str, Expected); 5] = [
         (
             "scrammer",
             "password = { env = \"HOME\" }",

@@ -1,14 +1,193 @@
-//! placeholder
-use crate::config::Target;
-use sluicegate_sql::Catalog;
-use std::sync::Arc;
-pub struct CatalogCache;
+//! The target's catalog, kept for its sessions. It is read over a connection of the gateway's own,
+//! the one exception to the rule that dialling takes a session's permit: nothing from a client
+//! travels on it, only the queries in this folder. Where the catalog cannot be read the session is
+//! told so and denies; nothing is guessed.
+
+mod load;
+mod rule;
+mod side;
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use sluicegate_sql::catalog::Catalog;
+use tokio::sync::Mutex;
+
+use self::side::Side;
+use crate::{config::Target, upstream::DialError};
+
+/// How long a catalog is used without asking whether it changed.
+const TTL: Duration = Duration::from_secs(10);
+/// How long checking and loading may take together.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a failure is everybody's answer, so that sessions do not queue up to fail one by one.
+const FAILURE_TTL: Duration = Duration::from_secs(1);
+/// How long the connection is kept unused.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Why the catalog is not known.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the target's catalog cannot be read")]
+pub struct CatalogError(#[source] Arc<Cause>);
+
+/// The cause, for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The connection failed, or the server refused a query.
+    #[error("the catalog connection failed")]
+    Connection(#[from] DialError),
+    /// There is more of something than is held in memory.
+    #[error("the target has more than {limit} {what}; the gateway does not hold a catalog of that size")]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// An answer is not what the query asks for.
+    #[error("the target's answer to a catalog query is not understood: {0}")]
+    Answer(&'static str),
+    /// It took too long.
+    #[error("the catalog was not read within {} seconds", LOAD_TIMEOUT.as_secs())]
+    Timeout,
+}
+
+/// One target's catalog. Cheap to clone; the clones share it.
+#[derive(Clone)]
+pub struct CatalogCache {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: Arc<Target>,
+    current: ArcSwapOption<Known>,
+    /// Counts the calls of `invalidate`.
+    epoch: AtomicU64,
+    loader: Mutex<Loader>,
+}
+
+/// A catalog, and when it was last known to be the target's.
+struct Known {
+    catalog: Arc<Catalog>,
+    fingerprint: Arc<str>,
+    checked: Instant,
+    epoch: u64,
+}
+
+#[derive(Default)]
+struct Loader {
+    side: Option<Side>,
+    used: Option<Instant>,
+    closer_runs: bool,
+    failure: Option<(Instant, CatalogError)>,
+}
+
 impl CatalogCache {
-    pub fn new(_: Arc<Target>) -> Self {
-        Self
+    /// A cache that has read nothing yet.
+    pub fn new(target: Arc<Target>) -> Self {
+        let (current, epoch, loader) = Default::default();
+        Self { shared: Arc::new(Shared { target, current, epoch, loader }) }
     }
-    pub async fn get(&self) -> Result<Arc<Catalog>, std::io::Error> {
-        Ok(Arc::new(Catalog::empty()))
+
+    /// The catalog as of at most 10 seconds ago, and not older than the last [`Self::invalidate`]. It
+    /// is loaded once for all who wait; it is a new one, with a new generation, only if something in
+    /// it changed. Takes at most 30 seconds for each of those ahead. Cancel-safe.
+    pub async fn get(&self) -> Result<Arc<Catalog>, CatalogError> {
+        if let Some(catalog) = self.shared.fresh() {
+            return Ok(catalog);
+        }
+        let mut loader = self.shared.loader.lock().await;
+        if let Some(catalog) = self.shared.fresh() {
+            return Ok(catalog);
+        }
+        if let Some((at, failure)) = &loader.failure
+            && at.elapsed() < FAILURE_TTL
+        {
+            return Err(failure.clone());
+        }
+        let refreshed = tokio::time::timeout(LOAD_TIMEOUT, self.shared.refresh(&mut loader)).await;
+        match refreshed.unwrap_or(Err(Cause::Timeout)) {
+            Ok(catalog) => {
+                loader.failure = None;
+                self.close_when_idle(&mut loader);
+                Ok(catalog)
+            }
+            Err(cause) => {
+                let error = CatalogError(Arc::new(cause));
+                tracing::error!(error = %sluicegate_net::Chain(&error), "catalog not loaded");
+                loader.failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
-    pub fn invalidate(&self) {}
+
+    /// Says that the target's catalog may have changed: the next `get` checks. A change that is not
+    /// yet committed cannot be seen by it.
+    pub fn invalidate(&self) {
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn close_when_idle(&self, loader: &mut Loader) {
+        loader.used = Some(Instant::now());
+        if !std::mem::replace(&mut loader.closer_runs, true) {
+            tokio::spawn(close_when_idle(Arc::downgrade(&self.shared)));
+        }
+    }
+}
+
+impl Shared {
+    fn fresh(&self) -> Option<Arc<Catalog>> {
+        let known = self.current.load();
+        let known = known.as_ref()?;
+        let valid = known.epoch == self.epoch.load(Ordering::Acquire) && known.checked.elapsed() < TTL;
+        valid.then(|| Arc::clone(&known.catalog))
+    }
+
+    /// The connection is out of the loader while it works, so that a failure or a dropped call leaves
+    /// none behind that is in the middle of something.
+    async fn refresh(&self, loader: &mut Loader) -> Result<Arc<Catalog>, Cause> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let checked = Instant::now();
+        let mut side = match loader.side.take() {
+            Some(side) => side.or_new(&self.target).await?,
+            None => Side::open(&self.target).await?,
+        };
+        let before = self.current.load_full();
+        let fingerprint = load::fingerprint(&mut side).await?;
+        let (catalog, fingerprint) = match before {
+            Some(known) if *known.fingerprint == *fingerprint => (Arc::clone(&known.catalog), fingerprint),
+            _ => {
+                let (catalog, fingerprint) = load::catalog(&mut side).await?;
+                (Arc::new(catalog), fingerprint)
+            }
+        };
+        loader.side = Some(side);
+        let known = Known { catalog: Arc::clone(&catalog), fingerprint: Arc::from(fingerprint), checked, epoch };
+        self.current.store(Some(Arc::new(known)));
+        Ok(catalog)
+    }
+}
+
+async fn close_when_idle(shared: Weak<Shared>) {
+    let mut wait = IDLE;
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let mut loader = shared.loader.lock().await;
+        let unused = loader.used.map_or(IDLE, |used| used.elapsed());
+        if unused >= IDLE {
+            loader.closer_runs = false;
+            if let Some(side) = loader.side.take() {
+                side.close().await;
+            }
+            return;
+        }
+        wait = IDLE - unused;
+    }
 }

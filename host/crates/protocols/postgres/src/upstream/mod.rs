@@ -19,6 +19,7 @@ use sluicegate_net::MaybeTls;
 pub use cancel::CancelToken;
 pub use error::DialError;
 pub use startup::StartupParams;
+pub(crate) use wire::refused;
 
 use crate::config::Target;
 

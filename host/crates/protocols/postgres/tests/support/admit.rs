@@ -74,6 +74,10 @@ impl PolicySession for Open {
 }
 
 impl Flight for Open {
+    fn sees_results(&self) -> bool {
+        false
+    }
+
     fn result(&mut self, _schema: &Arc<sluicegate_core::ResultSchema>) -> ResultRuling {
         ResultRuling::default()
     }

@@ -9,9 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::BytesMut;
+use fallible_iterator::FallibleIterator as _;
+use postgres_protocol::message::{backend::Message, frontend};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 pub struct Server {
     process: Child,
@@ -148,5 +155,27 @@ fn certificates(data: &Path, folder: &Path, owner: Option<u32>) {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(data.join(file), fs::Permissions::from_mode(0o600)).unwrap();
         chown(&data.join(file), owner);
+    }
+}
+
+/// The origins of a query's output columns, as the server describes them.
+pub async fn describe(server: &Server, sql: &str) -> Vec<(u32, i16)> {
+    let mut stream = TcpStream::connect(("localhost", server.port)).await.unwrap();
+    let mut buffer = BytesMut::new();
+    frontend::startup_message([("user", "postgres"), ("database", "postgres")], &mut buffer).unwrap();
+    frontend::parse("", sql, [], &mut buffer).unwrap();
+    frontend::describe(b'S', "", &mut buffer).unwrap();
+    frontend::sync(&mut buffer);
+    stream.write_all(&buffer).await.unwrap();
+    buffer.clear();
+    loop {
+        match Message::parse(&mut buffer).unwrap() {
+            Some(Message::RowDescription(body)) => {
+                return body.fields().map(|field| Ok((field.table_oid(), field.column_id()))).collect().unwrap();
+            }
+            Some(Message::ErrorResponse(_)) => panic!("{sql}: {}", server.log()),
+            Some(_) => {}
+            None => assert_ne!(stream.read_buf(&mut buffer).await.unwrap(), 0, "the server closed"),
+        }
     }
 }

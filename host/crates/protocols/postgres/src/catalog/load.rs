@@ -1,0 +1,310 @@
+//! The queries that make up a catalog. All run in one snapshot, with an empty `search_path` and with
+//! every name qualified.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use sluicegate_core::RelationName;
+use sluicegate_sql::catalog::{Catalog, CatalogColumn, Oid, Relation, RelationKind};
+
+use super::{
+    Cause, rule,
+    side::{Row, Side},
+};
+
+/// The most columns, relations, types or functions that are held.
+const MAX_ROWS: usize = 200_000;
+
+/// Objects below it came with the server (`FirstNormalObjectId`, access/transam.h).
+const FIRST_NORMAL_OID: Oid = 16384;
+
+/// No relation has this OID; as something that a view reads it says "others too".
+const UNKNOWN: Oid = 0;
+
+/// Generations are unique over all targets: the analyser's cache is shared.
+static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
+
+/// Functions of the server's own that run a query or read a relation, file or log given as text, or
+/// that show stored samples of other relations.
+const READERS: [&str; 27] = [
+    "query_to_xml",
+    "query_to_xmlschema",
+    "query_to_xml_and_xmlschema",
+    "table_to_xml",
+    "table_to_xmlschema",
+    "table_to_xml_and_xmlschema",
+    "schema_to_xml",
+    "schema_to_xmlschema",
+    "schema_to_xml_and_xmlschema",
+    "database_to_xml",
+    "database_to_xmlschema",
+    "database_to_xml_and_xmlschema",
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "ts_stat",
+    "ts_rewrite",
+    "lo_get",
+    "loread",
+    "lo_export",
+    "pg_read_file",
+    "pg_read_binary_file",
+    "pg_logical_slot_get_changes",
+    "pg_logical_slot_peek_changes",
+    "pg_logical_slot_get_binary_changes",
+    "pg_logical_slot_peek_binary_changes",
+    "pg_mcv_list_items",
+    "pg_get_object_address",
+];
+
+/// System relations whose rows hold samples of other relations' values.
+const SAMPLES: [&str; 5] = ["pg_statistic", "pg_stats", "pg_statistic_ext_data", "pg_stats_ext", "pg_stats_ext_exprs"];
+
+/// Changes whenever anything changes that a catalog is made of: each row counts with its identity
+/// and with the transaction that wrote it.
+const FINGERPRINT: &str = "\
+    select pg_catalog.concat_ws('/', \
+    (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_class), \
+    (select pg_catalog.sum(pg_catalog.hashint8extended((attrelid::pg_catalog.int8 << 16) | attnum, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_attribute where attnum > 0), \
+    (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_proc), \
+    (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_type), \
+    (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_namespace), \
+    (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_rewrite), \
+    (select pg_catalog.sum(pg_catalog.hashint8extended((inhrelid::pg_catalog.int8 << 32) | inhparent::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_inherits))";
+
+const BEGIN: &str = "begin isolation level repeatable read read only";
+
+const RELATIONS: &str = "\
+    select c.oid, n.nspname, c.relname, c.relkind from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace";
+
+/// Indexes and TOAST tables stay without columns: nothing in them can be told apart.
+const COLUMNS: &str = "\
+    select a.attrelid, a.attnum, a.attname, a.atttypid from pg_catalog.pg_attribute a \
+    join pg_catalog.pg_class c on c.oid = a.attrelid \
+    where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'v', 'm', 'f', 'p', 'S', 'c') \
+    order by a.attrelid, a.attnum";
+
+const TOAST: &str = "select reltoastrelid, oid from pg_catalog.pg_class where reltoastrelid <> 0";
+
+const CHILDREN: &str = "\
+    select i.inhparent, i.inhrelid from pg_catalog.pg_inherits i \
+    join pg_catalog.pg_class c on c.oid = i.inhrelid where c.relkind in ('r', 'f', 'p')";
+
+const TYPES: &str = "select oid, typname from pg_catalog.pg_type";
+
+const FUNCTIONS: &str = "\
+    select p.oid, p.proname, n.nspname = 'pg_catalog' and p.oid < '16384' and not exists ( \
+    select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
+    and d.objid = p.oid and d.deptype = 'e') \
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace";
+
+/// Only what is not the server's own: system views count as tables.
+const RULES: &str = "\
+    select r.ev_class, r.ev_action::pg_catalog.text from pg_catalog.pg_rewrite r \
+    join pg_catalog.pg_class c on c.oid = r.ev_class \
+    where r.ev_type = '1' and c.relkind in ('v', 'm') and c.oid >= '16384'";
+
+/// A short text that differs from before if the catalog does.
+pub(super) async fn fingerprint(side: &mut Side) -> Result<String, Cause> {
+    let mut found = String::new();
+    side.query(FINGERPRINT, |row| {
+        found = row.text(0)?.to_owned();
+        Ok(())
+    })
+    .await?;
+    Ok(found)
+}
+
+/// The catalog and its fingerprint, as of one moment.
+pub(super) async fn catalog(side: &mut Side) -> Result<(Catalog, String), Cause> {
+    side.query(BEGIN, |_| Ok(())).await?;
+    let fingerprint = fingerprint(side).await?;
+    let mut draft = Draft::default();
+    draft.relations(side).await?;
+    draft.columns(side).await?;
+    draft.links(side).await?;
+    draft.types(side).await?;
+    draft.functions(side).await?;
+    draft.rules(side).await?;
+    side.query("commit", |_| Ok(())).await?;
+    Ok((draft.finish(), fingerprint))
+}
+
+/// A catalog in the making.
+#[derive(Default)]
+struct Draft {
+    names: HashSet<Arc<str>>,
+    relations: HashMap<Oid, Relation>,
+    types: HashMap<Oid, Arc<str>>,
+    builtin_functions: HashSet<String>,
+    user_functions: HashSet<String>,
+    /// The functions that read nothing but their arguments.
+    closed_functions: HashSet<Oid>,
+}
+
+impl Draft {
+    async fn relations(&mut self, side: &mut Side) -> Result<(), Cause> {
+        let mut rows = Counter::new("relations");
+        side.query(RELATIONS, |row| {
+            rows.one()?;
+            let oid = row.oid(0)?;
+            let name = RelationName { schema: self.name(row.text(1)?), name: self.name(row.text(2)?) };
+            let samples = oid < FIRST_NORMAL_OID && SAMPLES.contains(&&*name.name);
+            let kind = match row.text(3)? {
+                _ if samples => RelationKind::View,
+                "v" if oid < FIRST_NORMAL_OID => RelationKind::Table,
+                kind => kind_of(kind),
+            };
+            // Until its rule has been read, a view may read anything.
+            let reads = if is_view(kind) { vec![UNKNOWN] } else { Vec::new() };
+            let relation = Relation { oid, name, kind, columns: Vec::new(), reads, children: Vec::new() };
+            self.relations.insert(oid, relation);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn columns(&mut self, side: &mut Side) -> Result<(), Cause> {
+        let mut rows = Counter::new("columns");
+        side.query(COLUMNS, |row| {
+            rows.one()?;
+            let name = self.name(row.text(2)?);
+            let column = CatalogColumn { attnum: row.attnum(1)?, name, type_oid: row.oid(3)?, source: None };
+            if let Some(relation) = self.relations.get_mut(&row.oid(0)?) {
+                relation.columns.push(column);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn links(&mut self, side: &mut Side) -> Result<(), Cause> {
+        side.query(TOAST, |row| self.link(row, |toast, owner| toast.reads = vec![owner])).await?;
+        side.query(CHILDREN, |row| self.link(row, |parent, child| parent.children.push(child))).await
+    }
+
+    fn link(&mut self, row: &Row, note: impl FnOnce(&mut Relation, Oid)) -> Result<(), Cause> {
+        let (from, to) = (row.oid(0)?, row.oid(1)?);
+        if let Some(relation) = self.relations.get_mut(&from) {
+            note(relation, to);
+        }
+        Ok(())
+    }
+
+    async fn types(&mut self, side: &mut Side) -> Result<(), Cause> {
+        let mut rows = Counter::new("types");
+        side.query(TYPES, |row| {
+            rows.one()?;
+            let name = self.name(row.text(1)?);
+            self.types.insert(row.oid(0)?, name);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn functions(&mut self, side: &mut Side) -> Result<(), Cause> {
+        let mut rows = Counter::new("functions");
+        side.query(FUNCTIONS, |row| {
+            rows.one()?;
+            let name = row.text(1)?;
+            if row.flag(2)? {
+                if !READERS.contains(&name) {
+                    self.closed_functions.insert(row.oid(0)?);
+                }
+                self.builtin_functions.insert(name.to_owned());
+            } else {
+                self.user_functions.insert(name.to_owned());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn rules(&mut self, side: &mut Side) -> Result<(), Cause> {
+        side.query(RULES, |row| {
+            let view = row.oid(0)?;
+            if let Some(rule) = rule::read(row.text(1)?) {
+                self.apply(view, rule);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn apply(&mut self, view: Oid, rule: rule::Rule) {
+        let own_functions = rule.functions.iter().any(|oid| !self.closed_functions.contains(oid));
+        let own_operators = rule.operators.iter().any(|oid| *oid >= FIRST_NORMAL_OID);
+        let Some(relation) = self.relations.get_mut(&view) else { return };
+        let mut reads: Vec<Oid> = rule.relations.into_iter().filter(|oid| *oid != view).collect();
+        reads.sort_unstable();
+        reads.dedup();
+        if own_functions || own_operators {
+            reads.push(UNKNOWN);
+        }
+        relation.reads = reads;
+        let origins: HashMap<i16, (Oid, i16)> = rule.origins.into_iter().collect();
+        for column in &mut relation.columns {
+            column.source = origins.get(&column.attnum).copied();
+        }
+    }
+
+    fn finish(self) -> Catalog {
+        let generation = NEXT_GENERATION.fetch_add(1, Ordering::Relaxed);
+        let relations = self.relations.into_values().collect();
+        Catalog::new(generation, relations, self.types, self.builtin_functions, self.user_functions)
+    }
+
+    /// One allocation per name, however many columns are called `id`.
+    fn name(&mut self, text: &str) -> Arc<str> {
+        if let Some(name) = self.names.get(text) {
+            return Arc::clone(name);
+        }
+        let name: Arc<str> = Arc::from(text);
+        self.names.insert(Arc::clone(&name));
+        name
+    }
+}
+
+struct Counter {
+    what: &'static str,
+    rows: usize,
+}
+
+impl Counter {
+    fn new(what: &'static str) -> Self {
+        Self { what, rows: 0 }
+    }
+
+    fn one(&mut self) -> Result<(), Cause> {
+        self.rows += 1;
+        if self.rows > MAX_ROWS {
+            return Err(Cause::TooLarge { what: self.what, limit: MAX_ROWS });
+        }
+        Ok(())
+    }
+}
+
+fn is_view(kind: RelationKind) -> bool {
+    matches!(kind, RelationKind::View | RelationKind::MaterializedView)
+}
+
+/// <https://www.postgresql.org/docs/current/catalog-pg-class.html>
+fn kind_of(relkind: &str) -> RelationKind {
+    match relkind {
+        "r" => RelationKind::Table,
+        "v" => RelationKind::View,
+        "m" => RelationKind::MaterializedView,
+        "f" => RelationKind::Foreign,
+        "p" => RelationKind::Partitioned,
+        "S" => RelationKind::Sequence,
+        "i" | "I" => RelationKind::Index,
+        "c" => RelationKind::Composite,
+        "t" => RelationKind::Toast,
+        _ => RelationKind::Other,
+    }
+}
