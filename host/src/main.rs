@@ -3,6 +3,8 @@
 
 mod cli;
 mod config;
+mod demo;
+mod logging;
 mod serve;
 
 use std::process::ExitCode;

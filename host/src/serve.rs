@@ -1,14 +1,23 @@
 //! The gateway as one process. The ONE place that lists protocols: adding one is its crate, its
 //! adapter under `serve/` and a line in each of the two lists below.
+//!
+//! * [`gateway`] puts the crates together, in order, and keeps them in step with the configuration.
+//! * [`watch`] tells when the configuration changed, [`data_dir`] is where state is kept.
+
+pub mod data_dir;
+pub mod gateway;
 
 mod postgres;
+mod watch;
 
-use std::path::Path;
+use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
-use sluicegate_core::secret::SecretSource;
+use sluicegate_core::{Gate, secret::SecretSource};
+use sluicegate_net::{Listener, ServerTls, Stop};
 use toml::{Spanned, de::DeTable};
+use zeroize::Zeroizing;
 
-use crate::config::report::Report;
+use crate::config::{Target, report::Report};
 
 /// The protocols of this version.
 pub static PROTOCOLS: &[Protocol] = &[postgres::PROTOCOL];
@@ -17,7 +26,7 @@ pub static PROTOCOLS: &[Protocol] = &[postgres::PROTOCOL];
 #[derive(Debug, Clone)]
 pub enum ProtocolTarget {
     /// PostgreSQL.
-    Postgres(postgres::TargetConfig),
+    Postgres(sluicegate_postgres::config::TargetConfig),
 }
 
 /// What the binary needs to know of a protocol.
@@ -25,8 +34,33 @@ pub enum ProtocolTarget {
 pub struct Protocol {
     /// Its name in the configuration and in the record.
     pub name: &'static str,
+    /// What it is called in TLS's ALPN.
+    pub alpn: &'static [&'static [u8]],
     /// Reads the keys of `[[target]]` that are the protocol's own.
     pub read_target: fn(&mut Report, Spanned<DeTable<'_>>) -> Option<ProtocolTarget>,
+    /// Makes its server, with no targets yet.
+    pub server: fn(Parts) -> Arc<dyn ProtocolServer>,
+}
+
+/// What every protocol's server is made of.
+pub struct Parts {
+    /// The gate, shared by all.
+    pub gate: Arc<Gate>,
+    /// The deployment's key for the `hash` mask.
+    pub mask_key: Zeroizing<[u8; data_dir::KEY_BYTES]>,
+    /// TLS towards clients.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Whether clients off this machine may do without it.
+    pub allow_plaintext: bool,
+}
+
+/// The server of one protocol.
+pub trait ProtocolServer: Send + Sync {
+    /// Reads what its targets need (those of other protocols are not its business), and returns what
+    /// puts them in force. Open sessions stay as they are. Blocking.
+    fn prepare(self: Arc<Self>, targets: &[Target]) -> anyhow::Result<Box<dyn FnOnce() + Send>>;
+    /// Serves until asked to stop, and for its grace until the last session ended.
+    fn serve(self: Arc<Self>, listener: Listener, stop: Stop) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 impl ProtocolTarget {

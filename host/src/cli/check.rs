@@ -31,7 +31,8 @@ struct Findings<'a> {
 pub fn run(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     let config::Loaded { config, mut report } = config::load(path)?;
     if let Some(config) = &config {
-        config::check_world(config, &mut report);
+        config::check_files(config, &mut report);
+        config::check_policies(config, &mut report)?;
     }
     let (errors, warnings) = (report.errors(), report.warnings());
     match args.output {

@@ -3,7 +3,12 @@
 
 mod check;
 mod completions;
+mod demo;
+mod entries;
+mod policy;
+mod print;
 mod serve;
+mod sessions;
 mod user;
 
 use std::{
@@ -11,11 +16,11 @@ use std::{
     process::ExitCode,
 };
 
-use anstream::eprintln;
+use anstream::{eprint, eprintln};
 use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Loaded, report::Report};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
@@ -34,7 +39,10 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Demo(demo::Args),
     User(user::Args),
+    Sessions(sessions::Args),
+    Policy(policy::Args),
     Completions(completions::Args),
 }
 
@@ -55,7 +63,10 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(&args, &config),
         Command::Check(args) => check::run(&args, &config),
+        Command::Demo(args) => demo::run(&args),
         Command::User(args) => user::run(&args),
+        Command::Sessions(args) => sessions::run(&args, &config),
+        Command::Policy(args) => policy::run(&args, &config),
         Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|error| {
@@ -69,14 +80,18 @@ fn config_path(argument: Option<PathBuf>) -> PathBuf {
     argument.or_else(from_environment).unwrap_or_else(|| PathBuf::from("sluicegate.toml"))
 }
 
-/// The configuration for commands that need one in order: what is wrong with it is printed.
-fn load(path: &Path) -> anyhow::Result<Config> {
-    let loaded = config::load(path)?;
-    let errors = loaded.report.errors();
-    loaded.config.ok_or_else(|| {
-        eprintln!("{}", loaded.report.render().trim_end());
-        anyhow::anyhow!("the configuration has {errors} error(s), see above")
-    })
+/// The configuration for commands that need one in order, and the warnings about it. What is wrong with
+/// it is printed.
+fn load(path: &Path) -> anyhow::Result<(Config, Report)> {
+    let Loaded { config, report } = config::load(path)?;
+    let errors = report.errors();
+    match config {
+        Some(config) => Ok((config, report)),
+        None => {
+            eprint!("{}", report.render());
+            anyhow::bail!("the configuration has {errors} error(s), see above")
+        }
+    }
 }
 
 /// The runtime of commands that wait for something.

@@ -136,10 +136,24 @@ pub fn load(path: &Path) -> Result<Loaded, ReadError> {
     Ok(parse::parse(path, text))
 }
 
-/// Checks what a configuration points to: secrets, certificates, modules and their settings. Blocking,
-/// and with modules to compile it takes seconds.
-pub fn check_world(config: &Config, report: &mut Report) {
-    world::check(config, report);
+/// The data folder alone, for commands that only ask: they work whatever else is wrong with the file.
+pub fn data_dir(path: &Path) -> anyhow::Result<PathBuf> {
+    Ok(parse::data_dir(path, &read(path).map_err(|why| ReadError { path: path.to_owned(), why })?)?)
+}
+
+/// Checks the files that a configuration points to: certificates, secrets, modules. Blocking.
+pub fn check_files(config: &Config, report: &mut Report) {
+    world::files(config, report);
+}
+
+/// Loads the policies and tries their settings. Blocking; with modules to compile it takes seconds.
+pub fn check_policies(config: &Config, report: &mut Report) -> anyhow::Result<()> {
+    world::policies(config, report)
+}
+
+/// Says where in the file the policy engine's problems come from.
+pub fn explain(config: &Config, report: &mut Report, problems: &[sluicegate_policy_engine::Problem]) {
+    world::explain(config, report, problems);
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -23,6 +23,8 @@ use super::{
 };
 use crate::serve::{PROTOCOLS, Protocol};
 
+const DATA_DIR: &str = "data";
+
 /// Syntax errors beyond this many are usually the same one again.
 const MAX_SYNTAX_ERRORS: usize = 3;
 
@@ -56,9 +58,23 @@ pub fn parse(path: &Path, text: String) -> Loaded {
     if !errors.is_empty() {
         return Loaded { config: None, report };
     }
-    let base = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
-    let config = Reader { report: &mut report, base }.config(path, root.into_inner());
+    let config = Reader { report: &mut report, base: base(path).to_owned() }.config(path, root.into_inner());
     Loaded { config: config.filter(|_| report.errors() == 0), report }
+}
+
+/// The data folder alone; the error says where the text is wrong.
+pub fn data_dir(path: &Path, text: &str) -> Result<PathBuf, toml::de::Error> {
+    #[derive(Deserialize)]
+    struct Top {
+        data_dir: Option<PathBuf>,
+    }
+    let Top { data_dir } = toml::from_str(text)?;
+    Ok(base(path).join(data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR))))
+}
+
+/// What paths in the file start from.
+fn base(path: &Path) -> &Path {
+    path.parent().unwrap_or_else(|| Path::new(""))
 }
 
 struct Reader<'r> {
@@ -69,7 +85,8 @@ struct Reader<'r> {
 
 impl Reader<'_> {
     fn config(mut self, path: &Path, mut root: DeTable<'_>) -> Option<Config> {
-        let data_dir = root.remove("data_dir").map_or(Some(PathBuf::from("data")), |v| section::value(self.report, v));
+        let data_dir =
+            root.remove("data_dir").map_or(Some(PathBuf::from(DATA_DIR)), |v| section::value(self.report, v));
         let recording = root.remove("recording").map_or(Some(Default::default()), |v| section::value(self.report, v));
         let tls = root.remove("tls").and_then(|v| self.tls(v));
         let (listen, allow_plaintext) = self.listen(root.remove("listen"), tls.is_some());

@@ -115,6 +115,11 @@ impl Report {
         self.problems.len() - self.errors()
     }
 
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     /// The line, from 1, on which a byte stands.
     pub fn line_of(&self, offset: usize) -> usize {
         self.place(offset).0
@@ -132,6 +137,11 @@ impl Report {
             let _infallible = self.render_one(&mut out, problem);
         }
         out
+    }
+
+    /// The same without styles, for the log.
+    pub fn plain(&self) -> String {
+        anstream::adapter::strip_str(self.render().trim_end()).to_string()
     }
 
     fn finding<'a>(&'a self, problem: &'a Problem) -> Finding<'a> {

@@ -3,14 +3,42 @@
 use std::ops::Range;
 
 use super::{Config, Problem, Report, Target};
+use crate::serve::gateway::bindings;
 
-/// Checks everything that the text alone cannot tell.
-pub fn check(config: &Config, report: &mut Report) {
+/// Checks the files: certificates, secrets, modules.
+pub fn files(config: &Config, report: &mut Report) {
     certificate(config, report);
     for target in &config.targets {
         secrets(target, report);
     }
     modules(config, report);
+}
+
+/// Loads the policies and tries their settings, as a gateway would. Modules that are not there are for
+/// [`files`] to report.
+pub fn policies(config: &Config, report: &mut Report) -> anyhow::Result<()> {
+    let mut engine = config.policy_engine();
+    // A check leaves no data folder behind where there is none yet.
+    let scratch = tempfile::tempdir()?;
+    if !engine.data_dir.is_dir() {
+        engine.data_dir = scratch.path().to_owned();
+    }
+    let mut problems = sluicegate_policy_engine::check(&engine, &bindings(&config.targets))?;
+    let present = modules_in(&config.policies.dir).unwrap_or_default();
+    problems.retain(|problem| present.contains(&problem.module));
+    explain(config, report, &problems);
+    Ok(())
+}
+
+/// Gives the policy engine's problems their places.
+pub fn explain(config: &Config, report: &mut Report, problems: &[sluicegate_policy_engine::Problem]) {
+    for problem in problems {
+        let target = config.targets.iter().find(|target| target.name == problem.target);
+        let spans = target.and_then(|target| target.spans.bindings.get(problem.index));
+        let message = format!("the policy `{}` is refused: {}", problem.module, problem.reason);
+        let found = Problem::error(message);
+        report.push(spans.map_or(found.clone(), |spans| found.at(spans.settings.clone())));
+    }
 }
 
 fn certificate(config: &Config, report: &mut Report) {

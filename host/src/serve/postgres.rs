@@ -1,28 +1,21 @@
-//! PostgreSQL as the binary sees it: how its targets are read.
+//! PostgreSQL as the binary sees it: how its targets are read, and how its server is made.
 
-use std::path::{Path, PathBuf};
+use std::{collections::HashMap, future::Future, path::Path, pin::Pin, sync::Arc};
 
-use serde::Deserialize;
+use anyhow::Context;
 use sluicegate_core::secret::SecretSource;
+use sluicegate_net::{Listener, Stop};
+use sluicegate_postgres::{
+    HashKey, Server, ServerParts,
+    config::{ALPN, TargetConfig},
+};
 use toml::{Spanned, de::DeTable};
 
-use super::{Protocol, ProtocolTarget};
-use crate::config::{report::Report, section};
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TargetConfig {
-    pub address: String,
-    pub database: String,
-    pub username: String,
-    pub password: Option<SecretSource>,
-    pub sslmode: Option<String>,
-    pub ca: Option<PathBuf>,
-    pub connect_timeout: Option<u64>,
-}
+use super::{Parts, Protocol, ProtocolServer, ProtocolTarget};
+use crate::config::{Target, report::Report, section};
 
 /// The entry in the list of protocols.
-pub const PROTOCOL: Protocol = Protocol { name: "postgres", read_target };
+pub const PROTOCOL: Protocol = Protocol { name: "postgres", alpn: &[ALPN], read_target, server };
 
 fn read_target(report: &mut Report, table: Spanned<DeTable<'_>>) -> Option<ProtocolTarget> {
     section::read::<TargetConfig>(report, "this target", table, section::TARGET).map(ProtocolTarget::Postgres)
@@ -35,5 +28,33 @@ pub fn resolve_paths(target: &mut TargetConfig, base: &Path) {
     }
     if let Some(ca) = &mut target.ca {
         *ca = base.join(&ca);
+    }
+}
+
+fn server(parts: Parts) -> Arc<dyn ProtocolServer> {
+    Arc::new(Postgres(Server::new(ServerParts {
+        gate: parts.gate,
+        hash_key: Arc::new(HashKey::new(*parts.mask_key)),
+        tls: parts.tls,
+        allow_plaintext: parts.allow_plaintext,
+    })))
+}
+
+struct Postgres(Arc<Server>);
+
+impl ProtocolServer for Postgres {
+    fn prepare(self: Arc<Self>, targets: &[Target]) -> anyhow::Result<Box<dyn FnOnce() + Send>> {
+        let mut prepared = HashMap::new();
+        for target in targets {
+            let ProtocolTarget::Postgres(config) = &target.settings;
+            let dialled = sluicegate_postgres::Target::prepare(config.clone())
+                .with_context(|| format!("target `{}`", target.name))?;
+            prepared.insert(target.name.clone(), dialled);
+        }
+        Ok(Box::new(move || self.0.set_targets(prepared)))
+    }
+
+    fn serve(self: Arc<Self>, listener: Listener, stop: Stop) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(Arc::clone(&self.0).serve(listener, stop))
     }
 }

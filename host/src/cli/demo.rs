@@ -1,0 +1,99 @@
+//! `sluicegate demo`: a first look. Everything it needs is temporary.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anstream::println;
+use anstyle::{AnsiColor, Style};
+
+use crate::{
+    config::{self, Loaded},
+    demo::{postgres::Server, random_word, stage::Stage, tour},
+    logging::{self, Format},
+    serve::gateway::Gateway,
+};
+
+const TITLE: Style = AnsiColor::Cyan.on_default().bold();
+const COMMAND: Style = Style::new().bold();
+
+/// Starts a temporary PostgreSQL, a gateway before it and the shipped policies, for a first look
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Plays what there is to see by itself, and fails if something did not happen
+    #[arg(long)]
+    tour: bool,
+    /// The folder with the built policies [default: target/policies]
+    #[arg(long, value_name = "FOLDER")]
+    policies: Option<PathBuf>,
+    /// How much of the gateway's log is shown: error, warn, info, debug or trace
+    #[arg(long, default_value = "off", value_name = "LEVEL")]
+    log_level: String,
+}
+
+/// Shows everything until Ctrl-C, or plays the tour.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    logging::start(Format::Text, &args.log_level)?;
+    let password = random_word()?;
+    println!("Starting a temporary PostgreSQL and the gateway ...");
+    let server = Server::start(&password)?;
+    let stage = Stage::prepare(server.port(), &password, args.policies.as_deref())?;
+    let Loaded { config, report } = config::load(&stage.config())?;
+    let config = config.ok_or_else(|| anyhow::anyhow!("the demo's configuration is refused\n{}", report.plain()))?;
+    let failed = super::runtime()?.block_on(async {
+        let told = super::serve::told_to_stop()?;
+        let gateway = Gateway::start(config).await?;
+        if args.tour {
+            let (ended, end) = tokio::sync::oneshot::channel::<()>();
+            let serving = tokio::spawn(gateway.run(async move {
+                let _dropped_is_as_good = end.await;
+            }));
+            let played = tokio::select! {
+                played = tour::play(&stage) => played,
+                () = told => Err(anyhow::anyhow!("the tour was interrupted")),
+            };
+            drop(ended);
+            serving.await??;
+            played
+        } else {
+            explain(&stage);
+            gateway.run(told).await?;
+            println!("\nStopped; nothing is left behind.");
+            Ok(0)
+        }
+    })?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn explain(stage: &Stage) {
+    let config = stage.config();
+    let config = config.display();
+    let line = |user: &str| format!("PGPASSWORD={user} psql -h 127.0.0.1 -p {} -U {user} shop", stage.port());
+    println!(
+        "
+{TITLE}Sluicegate stands between you and a small shop's database.{TITLE:#}
+Two policies decide about every statement and every row: pii-mask hides personal data from everybody
+but the group admin, and sql-guard refuses DROP, TRUNCATE, and DELETE or UPDATE without a WHERE.
+
+Connect from another terminal, as alice the engineer or as the dba:
+
+  {COMMAND}{}{COMMAND:#}
+  {COMMAND}{}{COMMAND:#}
+
+Try as alice:
+  SELECT * FROM customers;                         masked, also inside the notes
+  SELECT name, tax_number FROM customer_overview;  a view and an alias do not help
+  DELETE FROM orders;                              refused, with the reason
+  BEGIN; DROP TABLE orders;                        refused as PostgreSQL itself would refuse
+
+While psql stays open:
+  change style = \"partial\" to \"hash\" in {COMMAND}{config}{COMMAND:#}
+  and ask again. Break something in that file, and the old rules stay in force.
+
+See what was recorded, and how the policies stand:
+  {COMMAND}sluicegate -c {config} sessions list{COMMAND:#}
+  {COMMAND}sluicegate -c {config} policy status{COMMAND:#}
+
+Ctrl-C stops everything and removes it.",
+        line("alice"),
+        line("dba"),
+    );
+}

@@ -1,0 +1,108 @@
+//! `sluicegate policy status`: how each bound policy stands in the running gateway.
+
+use std::{path::Path, process::ExitCode};
+
+use anstream::println;
+use anstyle::{AnsiColor, Style};
+use anyhow::Context;
+use sluicegate_admin::AdminClient;
+use sluicegate_core::policy::Mode;
+use sluicegate_policy_engine::{BindingStatus, PolicyState, PolicyStatus};
+
+use super::{
+    Output,
+    print::{printable, table, time},
+};
+
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Looks after policies
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Shows which policies the running gateway has in force, and which files it refused
+    Status(Status),
+}
+
+#[derive(Debug, clap::Args)]
+struct Status {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+/// Asks the gateway.
+pub fn run(args: &Args, config: &Path) -> anyhow::Result<ExitCode> {
+    let Command::Status(Status { output }) = &args.command;
+    let data_dir = crate::config::data_dir(config)?;
+    let items = super::runtime()?.block_on(async { AdminClient::connect(&data_dir).await?.policies().await })?;
+    if *output == Output::Json {
+        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "items": items, "next": null }))?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let read = items.into_iter().map(serde_json::from_value).collect::<Result<Vec<PolicyStatus>, _>>();
+    let policies = read.context("the gateway's answer is not understood; it may run another version")?;
+    print(&policies);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(policies: &[PolicyStatus]) {
+    if policies.is_empty() {
+        return println!("no target binds a policy");
+    }
+    let mut rows = table(&["module", "state", "version", "digest", "in force since", "targets"]);
+    for policy in policies {
+        let since = if policy.loaded_at == 0 { "never".to_owned() } else { time(policy.loaded_at) };
+        rows.add_row([
+            policy.module.clone(),
+            state(&policy.state),
+            printable(&policy.version),
+            policy.digest.get(..12).unwrap_or("none").to_owned(),
+            since,
+            policy.bindings.iter().map(binding).collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    println!("{rows}");
+    policies.iter().for_each(print_trouble);
+}
+
+/// What is wrong with a policy, and what holds meanwhile.
+fn print_trouble(policy: &PolicyStatus) {
+    let module = &policy.module;
+    let meanwhile = match policy.digest.is_empty() {
+        true => "its targets' commands are blocked until it is there",
+        false => "the version in the table stays in force",
+    };
+    if let Some(file) = &policy.rejected {
+        let digest = file.digest.get(..12).unwrap_or("unreadable");
+        println!(
+            "{BAD}{module}{BAD:#}: the file of {} ({digest}) was rejected, and {meanwhile}: {}",
+            time(file.at),
+            printable(&file.reason)
+        );
+    } else if let PolicyState::Rejected { reason } = &policy.state {
+        println!("{BAD}{module}{BAD:#}: rejected, and {meanwhile}: {}", printable(reason));
+    } else if policy.state == PolicyState::Missing {
+        println!("{BAD}{module}{BAD:#}: there is no {module}.wasm, and {meanwhile}");
+    }
+}
+
+fn state(state: &PolicyState) -> String {
+    match state {
+        PolicyState::Active => "active".to_owned(),
+        PolicyState::Rejected { .. } => "rejected".to_owned(),
+        PolicyState::Missing => "missing".to_owned(),
+        PolicyState::Quarantined { until } => format!("quarantined until {}", time(*until)),
+    }
+}
+
+fn binding(binding: &BindingStatus) -> String {
+    let mode = if binding.mode == Mode::Monitor { " (monitor)" } else { "" };
+    let blocked = if binding.broken.is_some() { " (blocked)" } else { "" };
+    format!("{}{mode}{blocked}", binding.target)
+}

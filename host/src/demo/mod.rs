@@ -1,0 +1,22 @@
+//! The demo: a temporary PostgreSQL with sample data, a gateway before it and the shipped policies, all
+//! in temporary folders that go when it ends.
+//!
+//! * [`postgres`] is the server, [`stage`] the gateway's folder.
+//! * [`tour`] plays what a visitor would try, and checks that it happened.
+
+pub mod postgres;
+pub mod stage;
+pub mod tour;
+
+use std::fmt::Write;
+
+/// A word that nobody guesses.
+pub fn random_word() -> anyhow::Result<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gave no random bytes: {error}"))?;
+    let mut word = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(word, "{byte:02x}")?;
+    }
+    Ok(word)
+}

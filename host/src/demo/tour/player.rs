@@ -1,0 +1,147 @@
+//! Plays the tour's steps: runs a command, shows it and what it said, and counts what went wrong.
+
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anstream::println;
+use anstyle::{AnsiColor, Style};
+use anyhow::Context;
+use tokio::process::Command;
+
+use crate::demo::{postgres::which, stage::Stage};
+
+const TITLE: Style = AnsiColor::Cyan.on_default().bold();
+const COMMAND: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// One command may take this long.
+const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What a command said.
+pub struct Said {
+    /// Whether it succeeded.
+    pub ok: bool,
+    /// Its output and its errors.
+    pub text: String,
+}
+
+/// Plays, shows, counts.
+pub struct Player<'a> {
+    stage: &'a Stage,
+    psql: PathBuf,
+    steps: usize,
+    checks: usize,
+    failed: usize,
+}
+
+impl<'a> Player<'a> {
+    /// Needs a psql.
+    pub fn new(stage: &'a Stage) -> anyhow::Result<Self> {
+        let psql =
+            which("psql").context("the tour needs psql; install it (Debian: `apt-get install postgresql-client`)")?;
+        Ok(Self { stage, psql, steps: 0, checks: 0, failed: 0 })
+    }
+
+    /// Begins a step.
+    pub fn step(&mut self, title: &str, what: &str) {
+        self.steps += 1;
+        println!("\n{TITLE}{}. {title}{TITLE:#}: {what}\n", self.steps);
+    }
+
+    /// Says something in between.
+    pub fn say(&self, text: &str) {
+        println!("   {text}\n");
+    }
+
+    /// Runs one psql for one text and shows both.
+    pub async fn psql(&self, user: &str, sql: &str) -> anyhow::Result<Said> {
+        let mut command = Command::new(&self.psql);
+        command.args(["-X", "-P", "pager=off", "-c", sql, &self.stage.connection(user)]);
+        let said = run(command).await?;
+        self.shell(&format!("psql -U {user} -c \"{sql}\""), &said.text);
+        Ok(said)
+    }
+
+    /// Runs this program with the demo's configuration and shows what it said.
+    pub async fn sluicegate(&self, args: &[&str]) -> anyhow::Result<String> {
+        let text = self.sluicegate_quietly(args).await?;
+        self.shell(&format!("sluicegate {}", args.join(" ")), &text);
+        Ok(text)
+    }
+
+    /// Runs this program with the demo's configuration.
+    pub async fn sluicegate_quietly(&self, args: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--config").arg(self.stage.config()).args(args);
+        Ok(run(command).await?.text)
+    }
+
+    /// Runs this program again and again until it says what is waited for or `limit` is over, and
+    /// shows what it said last.
+    pub async fn sluicegate_until(
+        &self,
+        args: &[&str],
+        limit: Duration,
+        enough: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<String> {
+        let began = Instant::now();
+        loop {
+            let text = self.sluicegate_quietly(args).await?;
+            if enough(&text) || began.elapsed() > limit {
+                self.shell(&format!("sluicegate {}", args.join(" ")), &text);
+                return Ok(text);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Shows a command and what it said.
+    pub fn shell(&self, command: &str, said: &str) {
+        println!("   {DIM}${DIM:#} {COMMAND}{command}{COMMAND:#}");
+        for line in said.trim_end().lines() {
+            println!("     {line}");
+        }
+        println!();
+    }
+
+    /// Says whether something happened.
+    pub fn check(&mut self, what: &str, happened: bool) {
+        self.checks += 1;
+        if happened {
+            println!("   {GOOD}✓{GOOD:#} {what}\n");
+        } else {
+            self.failed += 1;
+            println!("   {BAD}✗ did not happen:{BAD:#} {what}\n");
+        }
+    }
+
+    /// Sums up and returns how many things did not happen.
+    pub fn finish(self) -> usize {
+        let Self { checks, failed, .. } = self;
+        match failed {
+            0 => {
+                println!("{GOOD}All {checks} checks passed.{GOOD:#} Run the demo without `--tour` to try it yourself.")
+            }
+            _ => println!("{BAD}{failed} of {checks} checks failed.{BAD:#}"),
+        }
+        failed
+    }
+}
+
+async fn run(mut command: Command) -> anyhow::Result<Said> {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let name = command.as_std().get_program().to_string_lossy().into_owned();
+    let output = tokio::time::timeout(COMMAND_LIMIT, command.output())
+        .await
+        .with_context(|| format!("`{name}` did not end within {COMMAND_LIMIT:?}"))?
+        .with_context(|| format!("`{name}` could not be run"))?;
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Ok(Said { ok: output.status.success(), text })
+}
