@@ -146,8 +146,8 @@ impl Session<'_> {
     /// Returns why the session ended in good order.
     async fn work(&mut self, stop: &mut Stop) -> Result<String, SessionError> {
         loop {
-            self.from_server().await?;
-            self.from_client().await?;
+            self.receive_from_server().await?;
+            self.receive_from_client().await?;
             if std::mem::take(&mut self.out.cancel)
                 && let Err(error) = self.cancel.cancel().await
             {
@@ -167,7 +167,7 @@ impl Session<'_> {
         }
     }
 
-    async fn from_server(&mut self) -> Result<(), SessionError> {
+    async fn receive_from_server(&mut self) -> Result<(), SessionError> {
         self.server.hungry = false;
         let mut progress = false;
         while self.out.client.len() < HIGH_WATER {
@@ -193,7 +193,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn from_client(&mut self) -> Result<(), SessionError> {
+    async fn receive_from_client(&mut self) -> Result<(), SessionError> {
         self.client.hungry = false;
         while self.out.server.len() < HIGH_WATER && !self.machine.is_holding() && self.out.close.is_none() {
             let Some(frame) = self.client.decoder.next_frame()? else {

@@ -13,7 +13,7 @@ use sluicegate_sql::{Analysis, Direction, Effect};
 use super::{
     MAX_OBJECTS, Machine, MachineError, Outbox, Rest, Status,
     expect::{self, Expect, Run},
-    settings, whole,
+    probe, settings, whole,
 };
 use crate::{
     codec::{frame::Frame, message},
@@ -113,18 +113,35 @@ impl Machine {
         } else {
             Err(self.refuse_large("query").await)
         };
-        match decided {
-            Ok(run) => {
-                self.catalog_pending |= changes_catalog(&run.analysis);
-                self.expect(Expect::Query(Box::new(run)));
-                out.server.push(bytes.clone());
-            }
-            Err(denial) => {
-                self.expect(Expect::Denied { error: Some(deny::error(&denial)), query: true });
-                out.server.push(deny::query());
-            }
-        }
+        let denial = match decided {
+            Ok(run) => match self.run_query(run, bytes.clone(), out) {
+                Ok(()) => return Ok(()),
+                Err((mut run, denial)) => match run.flight.take() {
+                    Some(flight) => self.record_refused(flight, denial).await,
+                    None => denial,
+                },
+            },
+            Err(denial) => denial,
+        };
+        self.expect(Expect::Denied { error: Some(deny::error(&denial)), query: true });
+        out.server.push(deny::query());
         Ok(())
+    }
+
+    /// Forwards a decided Query, or has its result described first.
+    fn run_query(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) -> Result<(), (Run, Denial)> {
+        let sees_results = run.flight.as_ref().is_some_and(InFlight::sees_results);
+        if sees_results && probe::must_probe(&run.analysis) {
+            return self.probe(run, bytes, out);
+        }
+        self.forward_query(run, bytes, out);
+        Ok(())
+    }
+
+    pub(super) fn forward_query(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) {
+        self.catalog_pending |= changes_catalog(&run.analysis);
+        self.expect(Expect::Query(Box::new(run)));
+        out.server.push(bytes);
     }
 
     async fn decide_query(&mut self, text: &[u8]) -> Result<Run, Denial> {

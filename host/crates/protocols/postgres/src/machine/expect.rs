@@ -33,6 +33,8 @@ pub enum Expect {
     /// To a message that was replaced because of a denial: an error, in whose place the client gets
     /// this one; then ReadyForQuery if it stood for a Query.
     Denied { error: Option<Bytes>, query: bool },
+    /// To the gate's own description of a Query that waits.
+    Probe,
     /// To the gate's own questions.
     Ask { index: usize },
 }
@@ -93,7 +95,7 @@ impl Expect {
     pub fn blocks(&self) -> bool {
         match self {
             Self::Query(run) | Self::Execute(run) => run.blocks,
-            Self::Ask { .. } => true,
+            Self::Ask { .. } | Self::Probe => true,
             Self::Describe { own, .. } => *own,
             _ => false,
         }

@@ -14,6 +14,7 @@ mod expect;
 mod extended;
 mod objects;
 mod outbox;
+mod probe;
 mod rows;
 mod server;
 mod settings;
@@ -25,7 +26,7 @@ use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, InFlight};
 use sluicegate_sql::{Analyser, Analysis, Catalog};
 
 pub use self::outbox::{Outbox, Queue};
-use self::{expect::Expect, objects::Objects, settings::Settings};
+use self::{expect::Expect, objects::Objects, probe::Probe, settings::Settings};
 use crate::{
     catalog::CatalogCache,
     codec::{frame::Frame, mask::HashKey, message::MessageError},
@@ -105,6 +106,8 @@ pub struct Machine {
     status: Status,
     /// A client's message that waits for an answer from the server.
     held: Option<Frame>,
+    /// A Query that waits until its result is described.
+    probing: Option<Probe>,
     client_rest: Rest,
     server_rest: Rest,
     /// The catalog may have changed in a transaction that nobody else can see yet.
@@ -140,6 +143,7 @@ impl Machine {
             copy_in: false,
             status: Status::Idle,
             held: None,
+            probing: None,
             client_rest: Rest::Forward,
             server_rest: Rest::Forward,
             catalog_pending: false,

@@ -147,6 +147,14 @@ impl Machine {
                 }
             }
             (b'V', Expect::Function(_)) => out.client.push(bytes),
+            (b'1' | b't', Expect::Probe) => {}
+            (b'T' | b'n', Expect::Probe) => {
+                let fields = (tag == b'T').then(|| message::row_description(&bytes)).transpose();
+                self.probed(fields.map_err(MachineError::Server)?.map(Into::into));
+            }
+            (b'3', Expect::Probe) => {
+                self.answered();
+            }
             (_, Expect::Ask { .. }) => self.told(tag, &bytes)?,
             _ => return Err(unexpected),
         }
@@ -392,9 +400,8 @@ impl Machine {
                 return Ok(());
             }
             Some(Expect::Sync { own: true }) => return Ok(()),
-            Some(Expect::Ask { .. }) => {
-                self.settings.stale = true;
-                self.answered();
+            Some(Expect::Ask { .. } | Expect::Probe) => {
+                self.settings.stale |= matches!(self.answered(), Some(Expect::Ask { .. }));
                 if matches!(self.waiting.front(), Some(Expect::Sync { own: true })) {
                     return Ok(());
                 }
@@ -455,7 +462,7 @@ impl Machine {
             self.transaction_ended().await?;
         }
         match self.answered() {
-            Some(Expect::Sync { own: true }) => {}
+            Some(Expect::Sync { own: true }) => self.end_probe(out).await?,
             Some(Expect::Sync { own: false } | Expect::Denied { error: None, query: true }) => out.client.push(bytes),
             Some(Expect::Function(flight)) => {
                 if let Some(flight) = flight {
