@@ -1,41 +1,6 @@
-//! Policies for the Sluicegate access gateway, in Rust.
-//!
-//! A policy implements [`Policy`] and names itself in [`export!`]. Built for
-//! `wasm32-unknown-unknown` it is a module that the gateway loads as it is; built natively it is a
-//! plain library, whose events are the in-memory structures of `testing`, so that `cargo test`
-//! needs neither WebAssembly nor a gateway.
-//!
-//! ```
-//! use sluicegate_policy::{Command, Events, Interests, NoSettings, Policy, Session, Verdict};
-//!
-//! struct NoDrops;
-//!
-//! impl Policy for NoDrops {
-//!     const NAME: &'static str = "no-drops";
-//!     const VERSION: &'static str = "1.0.0";
-//!     type Settings = NoSettings;
-//!
-//!     fn interests() -> Interests {
-//!         Interests::in_events(Events::COMMAND)
-//!     }
-//!
-//!     fn configure(_: NoSettings) -> Result<Self, String> {
-//!         Ok(Self)
-//!     }
-//!
-//!     fn on_command(&mut self, _: &Session, command: &Command) -> Verdict {
-//!         match command.sql() {
-//!             Some(sql) if sql.kinds().iter().any(|kind| kind.starts_with("drop")) => {
-//!                 Verdict::block("nothing is dropped here")
-//!             }
-//!             _ => Verdict::Allow,
-//!         }
-//!     }
-//! }
-//!
-//! sluicegate_policy::export!(NoDrops);
-//! # fn main() {}
-//! ```
+//! Policies for the Sluicegate access gateway, in Rust: the contract's types, the trait that a policy
+//! implements, and the in-memory events with which it is tested natively.
+#![doc = include_str!("../README.md")]
 
 #[doc(hidden)]
 pub mod bindings;
