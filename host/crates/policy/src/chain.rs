@@ -8,7 +8,7 @@ use std::{
 
 use sluicegate_core::{
     Batch, CellMask, Command, Denial, DenialKind, MaskPlan, ResultSchema, Session,
-    policy::{Opinion, ResultRuling, Ruling, RowsRuling},
+    policy::{Opinion, ResultRuling, RowsRuling, Ruling},
 };
 
 use crate::{

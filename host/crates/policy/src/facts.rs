@@ -140,10 +140,8 @@ impl sql::Host for State {
     }
 
     fn columns(&mut self, _: Resource<CommandHandle>) -> Result<Vec<sql::ColumnUse>> {
-        let used = |c: &sluicegate_core::sql::ColumnUse| sql::ColumnUse {
-            name: column_name(&c.name),
-            usage: c.usage.into(),
-        };
+        let used =
+            |c: &sluicegate_core::sql::ColumnUse| sql::ColumnUse { name: column_name(&c.name), usage: c.usage.into() };
         Ok(self.sql()?.map(|facts| facts.columns.iter().map(used).collect()).unwrap_or_default())
     }
 

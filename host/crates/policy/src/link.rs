@@ -66,8 +66,7 @@ impl Link {
 
     /// A binding without a policy: it is asked about every command and refuses each.
     pub(crate) fn broken(binding: &Binding, reason: String, voice: Arc<Voice>) -> Self {
-        let matcher =
-            Matcher { opened: false, command: true, result: true, closed: false, classes: Classes::empty() };
+        let matcher = Matcher { opened: false, command: true, result: true, closed: false, classes: Classes::empty() };
         Self::new(binding, matcher, Code::Broken(reason), voice)
     }
 

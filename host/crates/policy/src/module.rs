@@ -5,6 +5,7 @@ use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
+    panic::catch_unwind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -57,11 +58,13 @@ pub(crate) enum LoadError {
     Name(String),
     #[error("it is a core module that could not be made a component: {0}; build it with the SDK")]
     Componentise(String),
-    #[error("it is not a valid component: {0}")]
+    #[error("it is not valid WebAssembly: {0}")]
     Compile(String),
     #[error("it imports `{0}`; a policy may import nothing but `sluicegate:policy`")]
     Import(String),
-    #[error("it was made for the contract `{0}`, and this gateway speaks {ACCEPTED}x; build it again with a matching SDK")]
+    #[error(
+        "it was made for the contract `{0}`, and this gateway speaks {ACCEPTED}x; build it again with a matching SDK"
+    )]
     Version(String),
     #[error("it does not export `{GUEST}`, so it is not a policy")]
     NotAPolicy,
@@ -152,17 +155,26 @@ impl Runtime {
         if let Some(component) = cache.and_then(|cache| cache.load(&self.engine, &context, digest)) {
             return Ok(component);
         }
-        let component = if is_core_module(bytes) {
-            let encoded = componentise(bytes).map_err(|error| LoadError::Componentise(format!("{error:#}")))?;
-            Component::from_binary(&self.engine, &encoded)
-        } else {
-            Component::from_binary(&self.engine, bytes)
-        };
-        let component = component.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let encoded = if is_core_module(bytes) { Some(self.componentise(bytes)?) } else { None };
+        let component = Component::from_binary(&self.engine, encoded.as_deref().unwrap_or(bytes))
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         if let Some(cache) = cache {
             cache.store(&component, &context, digest);
         }
         Ok(component)
+    }
+
+    /// Makes a core module a component, by the type information that the SDKs put into it.
+    fn componentise(&self, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+        // wit-component takes valid modules for granted and panics over others, such as one that is
+        // still being written.
+        wasmtime::Module::validate(&self.engine, bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let encoded = catch_unwind(|| ComponentEncoder::default().module(bytes)?.validate(true).encode());
+        match encoded {
+            Ok(Ok(encoded)) => Ok(encoded),
+            Ok(Err(error)) => Err(LoadError::Componentise(format!("{error:#}"))),
+            Err(_) => Err(LoadError::Componentise("its component type information is damaged".to_owned())),
+        }
     }
 
     /// What compiled code depends on beside the module.
@@ -208,10 +220,6 @@ fn accepted(interface: &str) -> Result<(), LoadError> {
 /// <https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>
 fn is_core_module(bytes: &[u8]) -> bool {
     bytes.get(4..8) == Some(&[1, 0, 0, 0])
-}
-
-fn componentise(bytes: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(ComponentEncoder::default().module(bytes)?.validate(true).encode()?)
 }
 
 fn hex(bytes: &[u8]) -> String {

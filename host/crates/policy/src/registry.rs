@@ -174,7 +174,11 @@ impl Registry {
         match file {
             Ok(File::Missing) => {
                 if let Some(active) = &entry.active {
-                    tracing::error!(policy = name, digest = active.digest, "the policy's file is gone; its last version stays in force");
+                    tracing::error!(
+                        policy = name,
+                        digest = active.digest,
+                        "the policy's file is gone; its last version stays in force"
+                    );
                 }
                 entry.rejected = None;
                 entry.active.is_none()
@@ -316,7 +320,11 @@ impl Registry {
         let generation = self.shared.generation.load();
         let reports = self.modules.iter().map(|(name, entry)| {
             let bound = generation.chains.iter().flat_map(|(target, chain)| {
-                chain.links.iter().filter(|link| link.module_name == *name).map(|link| (target.clone(), Arc::clone(link)))
+                chain
+                    .links
+                    .iter()
+                    .filter(|link| link.module_name == *name)
+                    .map(|link| (target.clone(), Arc::clone(link)))
             });
             let mut links: Vec<_> = bound.collect();
             links.sort_by(|a, b| a.0.cmp(&b.0));

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -79,7 +79,7 @@ fn next(events: &Receiver<Event>) -> Option<bool> {
     Some(true)
 }
 
-fn watcher(dir: &PathBuf, events: &Sender<Event>) -> Option<RecommendedWatcher> {
+fn watcher(dir: &Path, events: &Sender<Event>) -> Option<RecommendedWatcher> {
     let events = events.clone();
     let handler = move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| is_change(&event.kind)) {

@@ -1,5 +1,7 @@
 //! A policy whose settings say how it behaves: it answers, reads facts, masks, or misbehaves.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "to crash is what the tests ask of it")]
+
 use std::hint::black_box;
 
 use serde::Deserialize;
@@ -45,7 +47,11 @@ impl Policy for Probe {
 
     fn on_session_opened(&mut self, session: &Session) -> Verdict {
         host::counter_add("opened", 1);
-        if self.opened.is_empty() { Verdict::Allow } else { Verdict::Block(format!("{} {}", self.opened, session.user())) }
+        if self.opened.is_empty() {
+            Verdict::Allow
+        } else {
+            Verdict::Block(format!("{} {}", self.opened, session.user()))
+        }
     }
 
     fn on_command(&mut self, session: &Session, command: &Command) -> Verdict {
@@ -112,7 +118,9 @@ impl Policy for Probe {
                 let cell = |column| Cell { row: rows.row_count(), column, mask: Mask::Redact };
                 RowsVerdict::Mask(self.inspect.iter().map(|column| cell(*column)).collect())
             }
-            "block" => RowsVerdict::Block(format!("columns {:?}", columns.iter().map(|c| c.column).collect::<Vec<_>>())),
+            "block" => {
+                RowsVerdict::Block(format!("columns {:?}", columns.iter().map(|c| c.column).collect::<Vec<_>>()))
+            }
             needle => {
                 let mut cells = Vec::new();
                 for values in &columns {

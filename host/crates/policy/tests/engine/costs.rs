@@ -1,0 +1,82 @@
+//! What a call costs. Prints; run it by hand:
+//! `cargo test -p sluicegate-policy-engine --test engine -- --ignored --nocapture costs`
+
+use std::{hint::black_box, time::Instant};
+
+use serde_json::{Value, json};
+use sluicegate_core::{Batch, BatchColumn, policy::Mode, sql::Classes};
+
+use crate::support::*;
+
+fn measure(what: &str, per: u32, mut call: impl FnMut()) {
+    for _ in 0..1000 {
+        call();
+    }
+    let best = (0..7)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..5000 {
+                call();
+            }
+            start.elapsed() / 5000
+        })
+        .min()
+        .unwrap();
+    let nanos = best.as_nanos() as f64 / f64::from(per);
+    println!("{what:<50} {nanos:>9.1} ns");
+}
+
+fn command_cost(what: &str, settings: Value) {
+    let fixture = Fixture::probing(settings);
+    let mut session = fixture.open();
+    let command = select();
+    measure(what, 1, || {
+        black_box(ask(&mut session, &command));
+    });
+}
+
+#[test]
+#[ignore = "a measurement, not a test"]
+fn costs() {
+    let fixture = Fixture::new();
+    fixture.bind(Vec::new());
+    let mut session = fixture.open();
+    let command = select();
+    measure("a command without policies", 1, || {
+        black_box(ask(&mut session, &command));
+    });
+    fixture.put("narrow", &narrow());
+    fixture.bind(vec![binding("narrow", Mode::Enforce, json!({}))]);
+    let mut session = fixture.open();
+    measure("a command that the policy is not interested in", 1, || {
+        black_box(ask(&mut session, &command));
+    });
+    command_cost("a command, nothing read", json!({}));
+    command_cost("a command, its classes read", json!({ "command": "classes" }));
+    command_cost("a command, everything read and put in one text", json!({ "command": "glance" }));
+
+    let fixture = Fixture::probing(json!({ "inspect": [0, 1, 2, 3], "rows": "secret" }));
+    let (_, mut flight) = ask(&mut fixture.open(), &select());
+    measure("a result's plan, four columns", 1, || {
+        black_box(flight.result(&schema()));
+    });
+    let rows = rows();
+    measure("rows, per value, 256 rows of 4 columns", 1024, || {
+        black_box(flight.rows(&rows));
+    });
+    measure("the first command of a session (an instance starts)", 1, || {
+        black_box(ask(&mut fixture.open(), &command));
+    });
+    black_box(Classes::READ);
+}
+
+/// 256 rows of four columns of 16 bytes.
+fn rows() -> Batch {
+    let column = |column| BatchColumn {
+        column,
+        offsets: (0..=256).map(|n| n * 16).collect(),
+        bytes: b"0123456789abcdef".repeat(256),
+        nulls: Vec::new(),
+    };
+    Batch { first_row: 0, rows: 256, columns: (0..4).map(column).collect() }
+}
