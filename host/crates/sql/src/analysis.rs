@@ -76,6 +76,9 @@ pub struct Statement {
     /// `search_path`, the role, the client's encoding or the settings of string literals may differ
     /// after it.
     pub settings_may_change: bool,
+    /// Code that cannot be looked into runs in it: afterwards prepared statements and cursors may be
+    /// others under the same names, so all that is known about them is to be forgotten.
+    pub names_may_change: bool,
 }
 
 /// What a statement does to the session's prepared statements and cursors, if it succeeds.

@@ -225,6 +225,11 @@ impl Catalog {
         self.builtin_functions.contains(name) && !self.user_functions.contains(name)
     }
 
+    /// Whether anybody but the server has a function of this name.
+    pub(crate) fn is_user_function(&self, name: &str) -> bool {
+        self.user_functions.contains(name)
+    }
+
     /// Whether a type of this name is certainly the server's own.
     pub(crate) fn is_builtin_type(&self, name: &str) -> bool {
         self.builtin_types.contains(name) && !self.user_types.contains(name)

@@ -9,6 +9,22 @@ pub mod analysis;
 pub mod catalog;
 
 mod analyser;
+mod bodies;
+mod copy;
+mod expression;
+mod facts;
+mod from;
+mod functions;
+mod lex;
+mod names;
+mod objects;
+mod query;
+mod reader;
+mod scope;
+mod statement;
+mod tokens;
+mod utility;
+mod write;
 
 pub use analyser::Analyser;
 pub use analysis::{Analysis, Context, Copy, CopyFormat, Direction, Effect, Limits, Output, Outputs, Statement};
