@@ -67,7 +67,14 @@ impl Guarded {
     /// Asks the server to stop and waits; kills it after `limit`. Says whether it stopped by itself.
     pub fn stop(&mut self, limit: Duration) -> bool {
         let started = Instant::now();
-        let _ = Command::new("kill").args([format!("-{}", self.signal), self.id().to_string()]).status();
+        if !self.is_running() {
+            return true;
+        }
+        // It may end by itself in this very moment, so whether the signal finds it does not matter.
+        let _ = Command::new("kill")
+            .args([format!("-{}", self.signal), self.id().to_string()])
+            .stderr(Stdio::null())
+            .status();
         while self.is_running() {
             if started.elapsed() > limit {
                 let _ = self.child.kill();

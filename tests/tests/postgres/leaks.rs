@@ -11,7 +11,8 @@ use crate::{database, masking, masking_ssn};
 
 /// What of the value no answer may hold, also in other clothes: backwards, without dashes, as
 /// hexadecimal bytes, in base64.
-const PARTS: [&str; 7] = [SSN_PART, "9876-54-321", "123456789", "3132332d3435", "MTIzLTQ1", "123,45,6789", "123-45-"];
+const PARTS: [&str; 8] =
+    [SSN_PART, "65-4321", "9876-54-321", "123456789", "3132332d3435", "MTIzLTQ1", "123,45,6789", "123-45-"];
 
 /// Runs each script in a session of its own and looks for the value in everything that came back.
 fn nothing_leaks(alice: &Endpoint, scripts: &[&str]) {
@@ -228,7 +229,7 @@ fn errors_and_notices() {
         "SELECT ssn::uuid FROM customers",
         "SELECT ssn::inet FROM customers",
         "SELECT ssn::order_status FROM customers",
-        "SELECT ('{' || ssn)::json FROM customers",
+        "SELECT ('[\"' || ssn || '\"')::json FROM customers",
         "SELECT xmlparse(document '<' || ssn || '>') FROM customers",
         "SELECT to_date(ssn, 'YYYY-MM-DD') FROM customers",
         "SELECT ssn::regclass FROM customers",
@@ -266,7 +267,7 @@ fn names_and_string_settings() {
         "CREATE SCHEMA x; CREATE VIEW x.orders AS SELECT ssn AS id FROM public.customers; SET search_path = x, public; SELECT id FROM orders; DROP SCHEMA x CASCADE",
         "CREATE SCHEMA x; CREATE VIEW x.orders AS SELECT ssn AS id FROM public.customers; SELECT set_config('search_path', 'x', false); SELECT id FROM orders; DROP SCHEMA x CASCADE",
         "CREATE TEMP VIEW orders AS SELECT ssn AS id FROM customers; SELECT id FROM orders",
-        "ALTER ROLE CURRENT_USER SET search_path = hr; \\c\n SELECT ssn || '' FROM public.customers; ALTER ROLE CURRENT_USER RESET search_path",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = hr', current_database()); END $$; \\c\n SELECT ssn || '' FROM public.customers; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET search_path', current_database()); END $$",
         "SET standard_conforming_strings = off; SELECT '\\' || ssn || ' FROM orders --' FROM customers; SELECT ssn || '' FROM customers",
         "SET standard_conforming_strings = off; SELECT '\\'', ssn || '' FROM customers",
         "SET backslash_quote = on; SELECT E'\\'', ssn || '' FROM customers",
