@@ -1,0 +1,133 @@
+//! Listeners on real sockets: limits, exposure and the end.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sluicegate_net::{BindError, Exposure, Limits, Listener, Stop, stop_channel};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+const LIMITS: Limits = Limits { max_connections: 2, grace: Duration::from_millis(300) };
+
+async fn listener(limits: Limits) -> Listener {
+    Listener::bind("test", "127.0.0.1:0", Exposure::LoopbackOnly, limits).await.unwrap()
+}
+
+/// Says hello, then waits until the client hangs up.
+async fn greet(mut stream: TcpStream, _peer: SocketAddr, _stop: Stop) {
+    stream.write_all(b"hello").await.unwrap();
+    let _ = stream.read(&mut [0]).await;
+}
+
+async fn greeted(address: SocketAddr) -> (TcpStream, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut heard = vec![0; 5];
+    let count = stream.read(&mut heard).await.unwrap_or(0);
+    heard.truncate(count);
+    (stream, heard)
+}
+
+#[tokio::test]
+async fn the_surplus_is_closed_and_room_is_made_again() {
+    let listener = listener(LIMITS).await;
+    let address = listener.local_addr();
+    let (stopper, stop) = stop_channel();
+    let serving = tokio::spawn(listener.run(stop, greet));
+    let (first, heard) = greeted(address).await;
+    let (_second, heard_too) = greeted(address).await;
+    assert_eq!((&heard[..], &heard_too[..]), (&b"hello"[..], &b"hello"[..]));
+    assert_eq!(greeted(address).await.1, b"");
+
+    drop(first);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while greeted(address).await.1.is_empty() {
+        assert!(Instant::now() < deadline, "the slot is not free again");
+    }
+    stopper.stop();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn without_tls_only_loopback_is_served() {
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let refused = Listener::bind("test", address, Exposure::LoopbackOnly, LIMITS).await.err().unwrap();
+        assert!(matches!(refused, BindError::Plaintext(_)), "{refused}");
+    }
+    for exposure in [Exposure::Tls, Exposure::Plaintext] {
+        assert!(Listener::bind("test", "0.0.0.0:0", exposure, LIMITS).await.is_ok());
+    }
+    assert!(matches!(Listener::bind("test", "no-port", Exposure::Tls, LIMITS).await, Err(BindError::Resolve { .. })));
+    let taken = listener(LIMITS).await;
+    let again = Listener::bind("test", &taken.local_addr().to_string(), Exposure::Tls, LIMITS).await;
+    assert!(matches!(again, Err(BindError::Bind { .. })));
+}
+
+#[tokio::test]
+async fn stopping_lets_sessions_end_themselves_and_cuts_the_others() {
+    let listener = listener(LIMITS).await;
+    let address = listener.local_addr();
+    let (stopper, stop) = stop_channel();
+    let said_goodbye = Arc::new(AtomicBool::new(false));
+    let handle = {
+        let said_goodbye = Arc::clone(&said_goodbye);
+        move |mut stream: TcpStream, _peer: SocketAddr, mut stop: Stop| {
+            let said_goodbye = Arc::clone(&said_goodbye);
+            async move {
+                stream.write_all(b"hello").await.unwrap();
+                let mut wish = [0];
+                let _ = stream.read_exact(&mut wish).await;
+                stop.asked().await;
+                if wish == *b"p" {
+                    said_goodbye.store(true, Ordering::SeqCst);
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    };
+    let serving = tokio::spawn(listener.run(stop.clone(), handle));
+    let (mut polite, _) = greeted(address).await;
+    let (mut stubborn, _) = greeted(address).await;
+    polite.write_all(b"p").await.unwrap();
+    stubborn.write_all(b"s").await.unwrap();
+    assert!(!stop.is_asked());
+
+    let asked = Instant::now();
+    drop(stopper);
+    assert!(stop.is_asked());
+    serving.await.unwrap();
+    assert!(asked.elapsed() >= LIMITS.grace && said_goodbye.load(Ordering::SeqCst));
+    assert_eq!(stubborn.read(&mut [0]).await.unwrap_or(0), 0);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_failing_session_ends_alone() {
+    let listener = listener(LIMITS).await;
+    let address = listener.local_addr();
+    let (stopper, stop) = stop_channel();
+    let serving = tokio::spawn(listener.run(stop, |mut stream, _peer, _stop| async move {
+        let mut wish = [0];
+        stream.read_exact(&mut wish).await.unwrap();
+        assert_ne!(wish, *b"x");
+        stream.write_all(&wish).await.unwrap();
+    }));
+    for wish in [b"x", b"y", b"x", b"x", b"z"] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(wish).await.unwrap();
+        let count = client.read(&mut [0]).await.unwrap_or(0);
+        assert_eq!(count, usize::from(wish != b"x"));
+    }
+    stopper.stop();
+    serving.await.unwrap();
+}
