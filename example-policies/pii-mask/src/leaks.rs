@@ -5,6 +5,9 @@ use sluicegate_policy::{Classes, ColumnGlob, Sql, Usage};
 /// Statements that store what they read.
 const COPIES: [&str; 4] = ["create table as", "create materialized view", "merge", "update"];
 
+/// What COPY is beside a read or write where it is not with the client: of a file, of a program.
+const SERVER_SIDE: Classes = Classes::ADMIN.union(Classes::OPAQUE);
+
 /// Why the command cannot be masked; none where it can.
 pub(crate) fn found(sql: Sql<'_>, columns: &[ColumnGlob]) -> Option<String> {
     let classes = sql.classes();
@@ -12,14 +15,14 @@ pub(crate) fn found(sql: Sql<'_>, columns: &[ColumnGlob]) -> Option<String> {
         let why = sql.unanalysable_reason().unwrap_or_default();
         return Some(format!("the command cannot be analysed ({why}), so what it returns cannot be masked"));
     }
-    if !classes.intersects(Classes::OPAQUE | Classes::DML | Classes::DDL) {
+    if !classes.intersects(SERVER_SIDE | Classes::DML | Classes::DDL) {
         return None;
     }
     let kinds = sql.kinds();
     let is = |name: &str| kinds.iter().any(|kind| kind == name);
-    if classes.contains(Classes::OPAQUE) && is("copy") {
-        let reason = "COPY with a file or program of the server cannot be masked; use COPY ... TO STDOUT, and no \
-                      opaque statement beside it";
+    if classes.intersects(SERVER_SIDE) && is("copy") {
+        let reason = "COPY with a file or program of the server cannot be masked; use COPY ... TO STDOUT, in a \
+                      command of its own";
         return Some(reason.to_owned());
     }
     let copies =

@@ -9,8 +9,10 @@ const DEFINE: Classes = Classes::DDL.union(Classes::ADMIN);
 const SESSION: Classes = Classes::SESSION;
 const TRANSACTION: Classes = Classes::TRANSACTION;
 
-/// First words and what a statement of that name can do of itself. EXPLAIN does nothing of itself:
-/// the statement in it counts.
+/// A write that returns rows reads too.
+const WRITE: Classes = DML.union(READ);
+
+/// First words, and what a statement of that name can do of itself.
 const STATEMENTS: &[(&str, Classes)] = &[
     ("abort", TRANSACTION),
     ("alter", DEFINE.union(Classes::OPAQUE)),
@@ -22,25 +24,25 @@ const STATEMENTS: &[(&str, Classes)] = &[
     ("cluster", DEFINE),
     ("comment", DEFINE),
     ("commit", TRANSACTION),
-    ("copy", READ.union(DML)),
+    ("copy", WRITE),
     ("create", DEFINE.union(Classes::OPAQUE)),
     ("deallocate", SESSION),
     ("declare", SESSION),
-    ("delete", DML),
+    ("delete", WRITE),
     ("discard", SESSION),
     ("do", Classes::OPAQUE),
     ("drop", DEFINE),
     ("end", TRANSACTION),
     ("execute", SESSION),
-    ("explain", Classes::empty()),
+    ("explain", READ),
     ("fetch", SESSION),
     ("grant", DEFINE),
     ("import", DEFINE),
-    ("insert", DML),
+    ("insert", WRITE),
     ("listen", SESSION),
-    ("load", DEFINE.union(SESSION)),
+    ("load", DEFINE.union(Classes::OPAQUE)),
     ("lock", DEFINE.union(TRANSACTION)),
-    ("merge", DML),
+    ("merge", WRITE),
     ("move", SESSION),
     ("notify", SESSION),
     ("prepare", SESSION.union(TRANSACTION)),
@@ -60,7 +62,7 @@ const STATEMENTS: &[(&str, Classes)] = &[
     ("table", READ),
     ("truncate", DEFINE.union(DML)),
     ("unlisten", SESSION),
-    ("update", DML),
+    ("update", WRITE),
     ("vacuum", DEFINE),
     ("values", READ),
 ];

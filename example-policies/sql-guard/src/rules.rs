@@ -77,32 +77,28 @@ impl AllowOnly {
     ///
     /// A statement is covered by a rule that names its kind, or by rules for all the classes of
     /// work that it does. Facts are about a whole command, so a statement is taken to do each of
-    /// the command's classes that its kind can do.
+    /// the command's classes that its kind can do, and what none of the kinds can do has to be
+    /// covered by a class. EXPLAIN needs no rule: the statement in it does.
     pub(crate) fn refusal(&self, kinds: &[String], classes: Classes) -> Option<String> {
         let covered = self.0.iter().fold(ALWAYS, |sum, rule| match rule {
             Rule::Class(class, _) => sum | *class,
             Rule::Kind(_) => sum,
         });
-        let stray = kinds.iter().find(|kind| {
-            let done = match can_do(kind) & classes {
-                none if none.is_empty() => can_do(kind),
-                some => some,
-            };
-            !covered.contains(done) && !self.0.iter().any(|rule| rule.names(kind))
-        });
-        if let Some(kind) = stray {
-            return Some(format!("{} is not allowed here; `allow_only` has {}", name(kind), self.list()));
+        for kind in kinds.iter().filter(|kind| *kind != "explain" && !self.0.iter().any(|rule| rule.names(kind))) {
+            let possible = can_do(kind);
+            let done = if possible.intersects(classes) { possible & classes } else { possible };
+            if !covered.contains(done) {
+                return Some(self.stray(&name(kind), done - covered));
+            }
         }
         let explained = kinds.iter().fold(covered, |sum, kind| sum | can_do(kind));
         let unexplained = classes - explained;
-        (!unexplained.is_empty()).then(|| {
-            let what = unexplained.iter_names().map(|(word, _)| word.to_lowercase()).collect::<Vec<_>>().join(", ");
-            format!(
-                "{} does work of class {what}, which is not allowed here; `allow_only` has {}",
-                names(kinds.iter(), kinds),
-                self.list()
-            )
-        })
+        (!unexplained.is_empty()).then(|| self.stray(&names(kinds.iter(), kinds), unexplained))
+    }
+
+    fn stray(&self, what: &str, classes: Classes) -> String {
+        let classes = classes.iter_names().map(|(word, _)| word.to_lowercase()).collect::<Vec<_>>().join(", ");
+        format!("{what} is not allowed here: it is {classes}, and `allow_only` has {}", self.list())
     }
 
     fn list(&self) -> String {
