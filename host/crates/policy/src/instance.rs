@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sluicegate_core::{Batch, Command, MaskPlan, ResultSchema, Session, verdict::OutOfBounds};
-use wasmtime::{ResourceLimiter, Store, Trap, component::Resource};
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::Resource};
 
 use crate::{
     contract::{
@@ -12,6 +12,7 @@ use crate::{
         exports::sluicegate::policy::guest::Description,
         sluicegate::policy::verdicts::{ResultVerdict, RowsVerdict, Verdict},
     },
+    deadline::Deadline,
     runtime::{HOSTCALL_FUEL, Runtime},
     voice::{CounterError, Voice, printable},
 };
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(crate) plan: MaskPlan,
     batch: Option<(Arc<Batch>, Arc<[u32]>)>,
     memory: Memory,
+    deadline: Deadline,
 }
 
 impl State {
@@ -66,8 +68,6 @@ pub(crate) struct Numbered {
 pub(crate) struct Instance {
     store: Store<State>,
     policy: Policy,
-    ticks: u64,
-    deadline: Duration,
 }
 
 impl Instance {
@@ -82,14 +82,18 @@ impl Instance {
             plan: MaskPlan::default(),
             batch: None,
             memory: Memory { used: 0, limit: runtime.memory },
+            deadline: Deadline::new(runtime.deadline),
         };
         let mut store = Store::new(&runtime.engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_FUEL);
-        let ticks = runtime.ticks();
-        store.set_epoch_deadline(ticks);
+        store.epoch_deadline_callback(|mut store| match store.data_mut().deadline.expired() {
+            Some(ticks) => Ok(UpdateDeadline::Continue(ticks)),
+            None => Err(wasmtime::Error::new(TooLate)),
+        });
+        begin(&mut store);
         let policy = pre.instantiate(&mut store).map_err(|error| explain(&error, runtime.deadline))?;
-        Ok(Self { store, policy, ticks, deadline: runtime.deadline })
+        Ok(Self { store, policy })
     }
 
     /// What the policy says about itself.
@@ -173,10 +177,19 @@ impl Instance {
         &mut self,
         call: impl FnOnce(&Policy, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
-        self.store.set_epoch_deadline(self.ticks);
-        call(&self.policy, &mut self.store).map_err(|error| explain(&error, self.deadline))
+        begin(&mut self.store);
+        call(&self.policy, &mut self.store).map_err(|error| explain(&error, self.store.data().deadline.limit()))
     }
 }
+
+fn begin(store: &mut Store<State>) {
+    let ticks = store.data_mut().deadline.begin();
+    store.set_epoch_deadline(ticks);
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the policy outlived its deadline")]
+struct TooLate;
 
 /// Handles carry nothing: the facts are in the state, and a borrow ends with its call.
 fn handle<T: 'static>() -> Resource<T> {
@@ -193,7 +206,7 @@ pub(crate) fn reason_text(reason: &str) -> String {
 
 fn explain(error: &wasmtime::Error, deadline: Duration) -> CallError {
     tracing::debug!(target: "policy", ?error, "a policy's call failed");
-    if let Some(Trap::Interrupt) = error.downcast_ref::<Trap>() {
+    if error.downcast_ref::<TooLate>().is_some() {
         return CallError::Deadline(deadline);
     }
     if let Some(Exceeded(limit)) = error.downcast_ref::<Exceeded>() {

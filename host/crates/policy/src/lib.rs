@@ -2,7 +2,7 @@
 //! [`sluicegate_core::policy::PolicyEngine`]. It loads them from a folder, replaces them while
 //! sessions run, bounds what they may use, and blocks whatever a policy fails to decide.
 //!
-//! Reading order: `host` (what is in force and how it changes), `session` (one session's events),
+//! Reading order: `host` (what is in force and how it changes; `registry`, `files` and `watch` keep it), `session` (one session's events),
 //! `chain` and `link` (several policies and one), `instance` and `facts` (one sandbox and what it
 //! sees), `module`, `cache` and `runtime` (from a file to code that can run).
 
@@ -10,7 +10,9 @@ mod cache;
 mod chain;
 mod contract;
 mod convert;
+mod deadline;
 mod facts;
+mod files;
 mod host;
 mod instance;
 mod link;

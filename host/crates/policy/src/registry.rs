@@ -3,21 +3,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fmt, fs,
-    os::unix::fs::MetadataExt,
+    fmt,
     path::PathBuf,
     sync::Arc,
 };
 
-use sluicegate_core::{policy::Binding, record};
+use sluicegate_core::policy::Binding;
 
 use crate::{
     cache::Cache,
     chain::Chain,
+    files::{self, Entry, Stamp},
     host::{Generation, Shared, TargetBindings},
     link::{Code, Link, settings_text},
-    module::{self, File, Module},
-    status::{PolicyState, PolicyStatus, RejectedFile, Report},
+    module::Module,
+    status::Report,
     voice::Voice,
 };
 
@@ -54,28 +54,6 @@ pub(crate) struct Registry {
     voices: HashMap<Place, Arc<Voice>>,
     applied: bool,
 }
-
-/// One bound module: the version in force and what is known of its file.
-#[derive(Clone, Default)]
-struct Entry {
-    active: Option<Arc<Module>>,
-    seen: Seen,
-    stamp: Option<Stamp>,
-    rejected: Option<RejectedFile>,
-}
-
-/// The last look at a file.
-#[derive(Clone, Default, PartialEq, Eq)]
-enum Seen {
-    #[default]
-    Never,
-    Missing,
-    Digest(String),
-    Unreadable(String),
-}
-
-/// What tells cheaply that a file is another.
-type Stamp = (i64, i64, u64, u64);
 
 /// Chains and what does not work in them.
 struct Draft {
@@ -126,12 +104,13 @@ impl Registry {
     /// file; otherwise those that look different from outside.
     pub(crate) fn rescan(&mut self, every: bool) {
         let names: Vec<String> = self.modules.keys().cloned().collect();
-        let mut changed = false;
+        let (mut looked, mut changed) = (false, false);
         for name in names {
             let stamp = self.stamp(&name);
             let Some(mut entry) = self.modules.get(&name).cloned() else { continue };
             if every || entry.stamp != stamp {
                 entry.stamp = stamp;
+                looked = true;
                 changed |= self.look(&name, &mut entry);
                 self.modules.insert(name, entry);
             }
@@ -139,87 +118,50 @@ impl Registry {
         if changed {
             let draft = self.draft(&self.targets, &self.modules);
             self.publish(draft);
-        } else {
+        } else if looked {
             self.report();
         }
     }
 
-    /// The modules that the targets bind. Those that are new are read from the folder.
-    fn with_loaded(&self, targets: &HashMap<String, TargetBindings>) -> BTreeMap<String, Entry> {
-        let names: BTreeSet<&String> = targets.values().flat_map(|t| &t.bindings).map(|b| &b.module).collect();
-        let load = |name: &String| match self.modules.get(name) {
-            Some(entry) => entry.clone(),
-            None => {
-                let mut entry = Entry { stamp: self.stamp(name), ..Entry::default() };
-                self.look(name, &mut entry);
-                entry
-            }
-        };
-        names.into_iter().map(|name| (name.clone(), load(name))).collect()
+    fn stamp(&self, name: &str) -> Option<Stamp> {
+        files::stamp(&self.dir, name)
     }
 
-    /// Reads a module's file, and takes it if it is another and good. Returns whether something
-    /// changed that a generation shows.
     fn look(&self, name: &str, entry: &mut Entry) -> bool {
-        let file = module::read(&self.dir, name);
-        let seen = match &file {
-            Ok(File::Missing) => Seen::Missing,
-            Ok(File::Present { digest, .. }) => Seen::Digest(digest.clone()),
-            Err(error) => Seen::Unreadable(error.to_string()),
-        };
-        if seen == entry.seen {
-            return false;
-        }
-        entry.seen = seen;
-        match file {
-            Ok(File::Missing) => {
-                if let Some(active) = &entry.active {
-                    tracing::error!(
-                        policy = name,
-                        digest = active.digest,
-                        "the policy's file is gone; its last version stays in force"
-                    );
-                }
-                entry.rejected = None;
-                entry.active.is_none()
-            }
-            Ok(File::Present { bytes, digest }) => self.consider(name, entry, &bytes, digest),
-            Err(error) => reject(name, entry, String::new(), error.to_string()),
-        }
-    }
-
-    fn consider(&self, name: &str, entry: &mut Entry, bytes: &[u8], digest: String) -> bool {
-        if entry.active.as_ref().is_some_and(|active| active.digest == digest) {
-            tracing::info!(policy = name, digest, "the policy's file is again the version in force");
-            entry.rejected = None;
-            return false;
-        }
-        match self.load(name, entry, bytes, &digest) {
-            Ok(module) => {
-                tracing::info!(policy = name, digest, version = module.version, "policy loaded");
-                entry.rejected = None;
-                entry.active = Some(Arc::new(module));
-                true
-            }
-            Err(reason) => reject(name, entry, digest, reason),
-        }
-    }
-
-    /// Loads a file and, where it would replace a version in force, tries it with the settings of
-    /// every binding that works now.
-    fn load(&self, name: &str, entry: &Entry, bytes: &[u8], digest: &str) -> Result<Module, String> {
         let runtime = &self.shared.runtime;
-        let module = runtime.load(name, bytes, digest, self.cache.as_ref()).map_err(|error| error.to_string())?;
-        if entry.active.is_none() {
-            return Ok(module);
-        }
+        entry.look(&self.dir, name, |bytes, digest, replaces| {
+            let module = runtime.load(name, bytes, digest, self.cache.as_ref()).map_err(|error| error.to_string())?;
+            if replaces {
+                self.try_everywhere(name, &module)?;
+            }
+            Ok(module)
+        })
+    }
+
+    /// Tries a new version with the settings of every binding of the module.
+    fn try_everywhere(&self, name: &str, module: &Module) -> Result<(), String> {
         for (target, bound) in &self.targets {
             for binding in bound.bindings.iter().filter(|b| b.module == name) {
-                let tried = runtime.try_settings(name, &module, &settings_text(binding));
+                let tried = self.shared.runtime.try_settings(name, module, &settings_text(binding));
                 tried.map_err(|error| format!("with the settings of target {target}: {error}"))?;
             }
         }
-        Ok(module)
+        Ok(())
+    }
+
+    /// The modules that the targets bind. Those of which no version is in force are read from the
+    /// folder.
+    fn with_loaded(&self, targets: &HashMap<String, TargetBindings>) -> BTreeMap<String, Entry> {
+        let names: BTreeSet<&String> = targets.values().flat_map(|t| &t.bindings).map(|b| &b.module).collect();
+        let load = |name: &String| {
+            let mut entry = self.modules.get(name).cloned().unwrap_or_default();
+            if entry.active.is_none() {
+                entry.stamp = self.stamp(name);
+                self.look(name, &mut entry);
+            }
+            entry
+        };
+        names.into_iter().map(|name| (name.clone(), load(name))).collect()
     }
 
     /// Builds chains. What has not changed is taken over from the generation in force, so that its
@@ -332,54 +274,6 @@ impl Registry {
         });
         self.shared.reports.store(Arc::new(reports.collect()));
     }
-
-    fn stamp(&self, name: &str) -> Option<Stamp> {
-        let metadata = fs::metadata(module::path(&self.dir, name).ok()?).ok()?;
-        Some((metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.ino()))
-    }
-}
-
-impl Entry {
-    fn status(&self, name: &str, generation: u64) -> PolicyStatus {
-        let active = self.active.as_deref();
-        let state = match (&self.seen, &self.rejected) {
-            (Seen::Missing, _) => PolicyState::Missing,
-            (_, Some(rejected)) => PolicyState::Rejected { reason: rejected.reason.clone() },
-            _ => PolicyState::Active,
-        };
-        PolicyStatus {
-            module: name.to_owned(),
-            state,
-            digest: active.map(|m| m.digest.clone()).unwrap_or_default(),
-            name: active.map(|m| m.name.clone()).unwrap_or_default(),
-            version: active.map(|m| m.version.clone()).unwrap_or_default(),
-            generation,
-            loaded_at: active.map_or(0, |m| m.loaded_at),
-            bindings: Vec::new(),
-            rejected: self.rejected.clone(),
-        }
-    }
-}
-
-/// Notes a file that is not taken. Returns whether a generation shows it.
-fn reject(name: &str, entry: &mut Entry, digest: String, reason: String) -> bool {
-    match &entry.active {
-        Some(active) => tracing::error!(
-            policy = name,
-            rejected = digest,
-            in_force = active.digest,
-            reason,
-            "the policy's new file is refused; the version before stays in force"
-        ),
-        None => tracing::error!(
-            policy = name,
-            rejected = digest,
-            reason,
-            "the policy's file is refused and no version is in force; what it would decide is blocked"
-        ),
-    }
-    entry.rejected = Some(RejectedFile { digest, reason, at: record::now() });
-    entry.active.is_none()
 }
 
 fn same_links(before: &[Arc<Link>], now: &[Arc<Link>]) -> bool {

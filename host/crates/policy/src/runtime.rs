@@ -27,7 +27,7 @@ pub struct PolicyConfig {
     pub dir: PathBuf,
     /// Compiled code is kept under `cache` in here, and the key that authenticates it beside that.
     pub data_dir: PathBuf,
-    /// How long one call may take; at least 1 ms.
+    /// How long one call may work, not counting what its thread waits for a processor; at least 1 ms.
     pub deadline: Duration,
     /// How much memory one instance may use, in bytes.
     pub memory: usize,
@@ -57,11 +57,6 @@ impl Runtime {
         let weak = engine.weak();
         thread::Builder::new().name("policy-ticker".into()).spawn(move || tick(&weak))?;
         Ok(Self { engine, linker, deadline: config.deadline.max(TICK), memory: config.memory })
-    }
-
-    /// The deadline in ticks. One more than it takes, since a call may begin just before a tick.
-    pub(crate) fn ticks(&self) -> u64 {
-        u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 }
 

@@ -1,6 +1,8 @@
 //! A policy that crashes, hangs or grows blocks what it was asked about, and harms nothing else.
 
 use std::{
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -55,6 +57,41 @@ fn an_endless_loop_ends_at_the_deadline() {
         .min()
         .unwrap();
     assert!((Duration::from_millis(19)..Duration::from_millis(60)).contains(&fastest), "{fastest:?}");
+}
+
+/// How long the policy takes for so many rounds beside threads that want the processor too, and
+/// whether its answer came.
+fn work(rounds: u64, deadline: Duration, rivals: usize) -> (Duration, bool) {
+    let fixture = Fixture::with(|config| config.deadline = deadline);
+    fixture.put("probe", &probe());
+    fixture.bind(vec![binding("probe", Mode::Enforce, json!({ "command": format!("busy {rounds}") }))]);
+    let mut session = fixture.open();
+    let busy = AtomicBool::new(true);
+    thread::scope(|scope| {
+        for _ in 0..rivals {
+            scope.spawn(|| {
+                while busy.load(Ordering::Relaxed) {
+                    spin_loop();
+                }
+            });
+        }
+        // Until all of them run, they are no rivals.
+        thread::sleep(Duration::from_millis(5 * rivals as u64));
+        let start = Instant::now();
+        let (ruling, _) = ask(&mut session, &select());
+        busy.store(false, Ordering::Relaxed);
+        (start.elapsed(), ruling.denial.is_none())
+    })
+}
+
+#[test]
+fn waiting_for_a_processor_does_not_count() {
+    let sample = 10_000_000;
+    let (took, _) = (0..3).map(|_| work(sample, Duration::from_secs(10), 0)).min().unwrap();
+    let rounds = sample * 40 / u64::try_from(took.as_millis()).unwrap().max(1);
+    let (took, answered) = work(rounds, Duration::from_millis(100), 24);
+    assert!(took > Duration::from_millis(100), "the rivals did not slow it down: {took:?}");
+    assert!(answered, "40 ms of work within a deadline of 100 ms were cut off after {took:?}");
 }
 
 #[test]
