@@ -225,7 +225,7 @@ fn a_policy_in_monitor_mode_changes_nothing_and_is_recorded() {
     let script = "SELECT ssn FROM customers WHERE id = 1; DELETE FROM orders WHERE id = 30;";
     assert_eq!(gateway.alice().psql(script).ok().trim(), SSN);
     assert_eq!(database.direct().psql("SELECT count(*) FROM orders").ok().trim(), "29");
-    let record = crate::record::newest(&gateway).to_string();
+    let record = crate::record::newest(&gateway, 1).to_string();
     assert!(record.contains("monitor") && record.contains("pii-mask") && record.contains("sql-guard"), "{record}");
 }
 

@@ -56,7 +56,7 @@ async fn a_target_that_dies_is_a_clear_error_and_the_end_of_the_session() {
     }
     eventually("the connection is closed", SOON, || session.client.is_closed());
     let error = gateway.alice().psql("SELECT 1").failed();
-    assert!(error.contains("orders") && !error.contains(&database.port().to_string()), "{error}");
+    assert!(error.contains("cannot be reached") && !error.contains(&database.port().to_string()), "{error}");
 }
 
 #[test]
@@ -71,12 +71,12 @@ fn a_session_ended_by_the_targets_administrator_ends_with_the_targets_own_words(
 }
 
 #[test]
-fn a_target_that_cannot_be_reached_is_named_by_its_name_only() {
+fn a_target_that_cannot_be_reached_is_no_reason_to_show_its_address() {
     let port = free_port();
     let gateway = Gateway::before(&database()).address(&format!("127.0.0.1:{port}")).start();
     let error = gateway.alice().psql("SELECT 1").failed();
-    assert!(error.contains("orders"), "{error}");
-    assert!(!error.contains(&format!("127.0.0.1:{port}")) && !error.contains(APP_PASSWORD), "{error}");
+    assert!(error.contains("cannot be reached"), "{error}");
+    assert!(!error.contains(&port.to_string()) && !error.contains(APP_PASSWORD), "{error}");
 }
 
 #[test]
