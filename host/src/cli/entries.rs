@@ -42,7 +42,7 @@ impl fmt::Display for EntryTable<'_> {
                 Event::Outcome(_) => {}
             }
         }
-        write!(f, "{rows}")
+        f.write_str(&rows.trim_fmt())
     }
 }
 

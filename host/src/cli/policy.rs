@@ -2,7 +2,6 @@
 
 use std::{path::Path, process::ExitCode};
 
-use anstream::println;
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use sluicegate_admin::AdminClient;
@@ -11,7 +10,7 @@ use sluicegate_policy_engine::{BindingStatus, PolicyState, PolicyStatus};
 
 use super::{
     Output,
-    print::{printable, table, time},
+    print::{out, printable, table, time},
 };
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -42,18 +41,18 @@ pub fn run(args: &Args, config: &Path) -> anyhow::Result<ExitCode> {
     let data_dir = crate::config::data_dir(config)?;
     let items = super::runtime()?.block_on(async { AdminClient::connect(&data_dir).await?.policies().await })?;
     if *output == Output::Json {
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "items": items, "next": null }))?);
+        out(serde_json::to_string_pretty(&serde_json::json!({ "items": items, "next": null }))?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let read = items.into_iter().map(serde_json::from_value).collect::<Result<Vec<PolicyStatus>, _>>();
     let policies = read.context("the gateway's answer is not understood; it may run another version")?;
-    print(&policies);
+    out(listing(&policies))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(policies: &[PolicyStatus]) {
+fn listing(policies: &[PolicyStatus]) -> String {
     if policies.is_empty() {
-        return println!("no target binds a policy");
+        return "no target binds a policy".to_owned();
     }
     let mut rows = table(&["module", "state", "version", "digest", "in force since", "targets"]);
     for policy in policies {
@@ -67,29 +66,27 @@ fn print(policies: &[PolicyStatus]) {
             policy.bindings.iter().map(binding).collect::<Vec<_>>().join(", "),
         ]);
     }
-    println!("{rows}");
-    policies.iter().for_each(print_trouble);
+    std::iter::once(rows.trim_fmt()).chain(policies.iter().filter_map(trouble)).collect::<Vec<_>>().join("\n")
 }
 
 /// What is wrong with a policy, and what holds meanwhile.
-fn print_trouble(policy: &PolicyStatus) {
+fn trouble(policy: &PolicyStatus) -> Option<String> {
     let module = &policy.module;
     let meanwhile = match policy.digest.is_empty() {
         true => "its targets' commands are blocked until it is there",
         false => "the version in the table stays in force",
     };
-    if let Some(file) = &policy.rejected {
-        let digest = file.digest.get(..12).unwrap_or("unreadable");
-        println!(
-            "{BAD}{module}{BAD:#}: the file of {} ({digest}) was rejected, and {meanwhile}: {}",
-            time(file.at),
-            printable(&file.reason)
-        );
-    } else if let PolicyState::Rejected { reason } = &policy.state {
-        println!("{BAD}{module}{BAD:#}: rejected, and {meanwhile}: {}", printable(reason));
-    } else if policy.state == PolicyState::Missing {
-        println!("{BAD}{module}{BAD:#}: there is no {module}.wasm, and {meanwhile}");
-    }
+    let what = match (&policy.rejected, &policy.state) {
+        (Some(file), _) => {
+            let digest = file.digest.get(..12).unwrap_or("unreadable");
+            let reason = printable(&file.reason);
+            format!("the file of {} ({digest}) was rejected, and {meanwhile}: {reason}", time(file.at))
+        }
+        (None, PolicyState::Rejected { reason }) => format!("rejected, and {meanwhile}: {}", printable(reason)),
+        (None, PolicyState::Missing) => format!("there is no {module}.wasm, and {meanwhile}"),
+        _ => return None,
+    };
+    Some(format!("{BAD}{module}{BAD:#}: {what}"))
 }
 
 fn state(state: &PolicyState) -> String {

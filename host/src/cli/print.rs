@@ -1,16 +1,32 @@
 //! How listings look: tables that fit the terminal, times in the reader's own zone, and nothing that a
 //! client wrote may steer the terminal.
 
-use std::io::IsTerminal;
+use std::{
+    fmt::Display,
+    io::{ErrorKind, IsTerminal, Write},
+};
 
-use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableComponent, presets::NOTHING};
 use jiff::{Timestamp, tz::TimeZone};
 
-/// A table with these headers. On a terminal it has the terminal's width, elsewhere that of
+/// Prints a listing. A reader that has seen enough, such as `head`, is no error.
+pub fn out(listing: impl Display) -> std::io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match writeln!(stdout, "{listing}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// A table with these headers, whose first column is never broken. On a terminal it has the terminal's width, elsewhere that of
 /// `COLUMNS`, and without one its lines are as long as they are.
 pub fn table(headers: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(headers);
+    table.load_preset(NOTHING).set_header(headers);
+    table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
+    if let Some(first) = table.column_mut(0) {
+        first.set_constraint(ColumnConstraint::ContentWidth);
+    }
     let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width >= 40);
     if std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);

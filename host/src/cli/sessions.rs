@@ -6,7 +6,6 @@ use std::{
     process::ExitCode,
 };
 
-use anstream::println;
 use anstyle::Style;
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -21,7 +20,7 @@ use sluicegate_recorder::Store;
 use super::{
     Output,
     entries::EntryTable,
-    print::{duration, printable, table, time},
+    print::{duration, out, printable, table, time},
 };
 
 const BOLD: Style = Style::new().bold();
@@ -104,17 +103,16 @@ impl List {
             }
         }
         match self.output {
-            Output::Json => println!("{}", serde_json::to_string_pretty(&found)?),
-            Output::Text if found.items.is_empty() => println!("no sessions"),
-            Output::Text => print_list(&found),
+            Output::Json => out(serde_json::to_string_pretty(&found)?)?,
+            Output::Text if found.items.is_empty() => out("no sessions")?,
+            Output::Text => out(sessions(&found))?,
         }
         Ok(())
     }
 }
 
-fn print_list(page: &SessionPage) {
-    let mut rows =
-        table(&["session", "opened", "lasted", "user", "target", "client", "commands", "denied", "rows", "masked"]);
+fn sessions(page: &SessionPage) -> String {
+    let mut rows = table(&["session", "opened", "lasted", "user", "target", "commands", "denied", "rows", "masked"]);
     for session in &page.items {
         let lasted = match (&session.refused, session.closed_at) {
             (Some(_), _) => "refused".to_owned(),
@@ -127,17 +125,14 @@ fn print_list(page: &SessionPage) {
             lasted,
             printable(&session.user),
             printable(&session.target),
-            printable(&session.client),
             session.commands.to_string(),
             session.denied.to_string(),
             session.rows.to_string(),
             session.masked.to_string(),
         ]);
     }
-    println!("{rows}");
-    if page.next.is_some() {
-        println!("there are older ones; see more with `--limit`");
-    }
+    let more = if page.next.is_some() { "\nthere are older ones; see more with `--limit`" } else { "" };
+    rows.trim_fmt() + more
 }
 
 impl Show {
@@ -153,33 +148,34 @@ impl Show {
             next = after;
         }
         match self.output {
-            Output::Json => println!("{}", serde_json::to_string_pretty(&whole)?),
-            Output::Text => print_session(&whole),
+            Output::Json => out(serde_json::to_string_pretty(&whole)?)?,
+            Output::Text => out(session(&whole))?,
         }
         Ok(())
     }
 }
 
-fn print_session(Whole { summary, entries }: &Whole) {
-    let field = |name: &str, value: &str| {
-        if !value.is_empty() {
-            println!("{BOLD}{name:>12}{BOLD:#}  {}", printable(value));
-        }
-    };
-    field("session", &summary.id.to_string());
-    field("user", &summary.user);
-    field("target", &format!("{} ({})", summary.target, summary.protocol));
-    field("client", &summary.client);
-    field("application", &summary.application);
-    field("opened", &time(summary.opened_at));
-    field("closed", &summary.closed_at.map(time).unwrap_or_else(|| "still open".to_owned()));
-    field("refused", summary.refused.as_deref().unwrap_or_default());
+fn session(Whole { summary, entries }: &Whole) -> String {
     let (commands, denied) = (summary.commands, summary.denied);
-    field(
-        "in all",
-        &format!("{commands} commands, {denied} denied, {} rows, {} values masked", summary.rows, summary.masked),
-    );
-    println!("{}", EntryTable(entries));
+    let fields = [
+        ("session", summary.id.to_string()),
+        ("user", summary.user.clone()),
+        ("target", format!("{} ({})", summary.target, summary.protocol)),
+        ("client", summary.client.clone()),
+        ("application", summary.application.clone()),
+        ("opened", time(summary.opened_at)),
+        ("closed", summary.closed_at.map_or_else(|| "still open".to_owned(), time)),
+        ("refused", summary.refused.clone().unwrap_or_default()),
+        (
+            "in all",
+            format!("{commands} commands, {denied} denied, {} rows, {} values masked", summary.rows, summary.masked),
+        ),
+    ];
+    let mut shown = String::new();
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        shown.push_str(&format!("{BOLD}{name:>12}{BOLD:#}  {}\n", printable(value)));
+    }
+    format!("{shown}\n{}", EntryTable(entries))
 }
 
 /// Where the record is read.

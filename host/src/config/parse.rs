@@ -89,7 +89,9 @@ impl Reader<'_> {
             root.remove("data_dir").map_or(Some(PathBuf::from(DATA_DIR)), |v| section::value(self.report, v));
         let recording = root.remove("recording").map_or(Some(Default::default()), |v| section::value(self.report, v));
         let tls = root.remove("tls").and_then(|v| self.tls(v));
-        let (listen, allow_plaintext) = self.listen(root.remove("listen"), tls.is_some());
+        let allow_plaintext = root.remove("allow_plaintext").and_then(|v| section::value(self.report, v));
+        let allow_plaintext = allow_plaintext.unwrap_or(false);
+        let listen = self.listen(root.remove("listen"), tls.is_some() || allow_plaintext);
         let policies = self.policies(root.remove("policies"));
         let users = self.users(root.remove("identity"));
         let targets = self.targets(root.remove("target"));
@@ -105,7 +107,7 @@ impl Reader<'_> {
             recording: recording?,
             tls,
             allow_plaintext,
-            listen: listen.into_iter().map(|(listen, _)| listen).collect(),
+            listen,
             policies: policies?,
             users,
             targets: targets.into_iter().map(|(target, _)| target).collect(),
@@ -134,35 +136,33 @@ impl Reader<'_> {
         Some(Policies { dir, deadline: deadline_ms.map(|d| Duration::from_millis(d.into_inner())), span })
     }
 
-    /// `[listen]`: a key for each protocol, and `allow_plaintext`.
-    fn listen(&mut self, value: Option<Spanned<DeValue<'_>>>, tls: bool) -> (Vec<(Listen, Range<usize>)>, bool) {
+    /// `[listen]`: a key for each protocol. Without `exposed` only loopback addresses are fine.
+    fn listen(&mut self, value: Option<Spanned<DeValue<'_>>>, exposed: bool) -> Vec<Listen> {
         let mut found = Vec::new();
         let Some(table) = value.and_then(|value| section::table(self.report, "[listen]", value)) else {
             let problem = Problem::error("the gateway has nothing to listen on");
             self.report.push(problem.help("add `[listen]` with, for example, `postgres = \"127.0.0.1:15432\"`"));
-            return (found, false);
+            return found;
         };
-        let mut table = table.into_inner();
-        let allow_plaintext =
-            table.remove("allow_plaintext").and_then(|v| section::value(self.report, v)).unwrap_or(false);
+        let table = table.into_inner();
         for (key, value) in table {
             let Some(protocol) = PROTOCOLS.iter().find(|p| p.name == key.get_ref()) else {
-                let known: Vec<&str> = PROTOCOLS.iter().map(|p| p.name).chain(["allow_plaintext"]).collect();
+                let known: Vec<&str> = PROTOCOLS.iter().map(|p| p.name).collect();
                 section::unknown_key(self.report, "[listen]", key.get_ref(), key.span(), &known);
                 continue;
             };
             let span = value.span();
             let Some(address) = self.address(value) else { continue };
-            if !address.ip().is_loopback() && !tls && !allow_plaintext {
+            if !address.ip().to_canonical().is_loopback() && !exposed {
                 let problem =
                     Problem::error(format!("{address} can be reached from other machines, and there is no [tls]"));
-                self.report.push(problem.at(span.clone()).help(
-                    "add `[tls]` with `cert` and `key`, listen on 127.0.0.1, or set `allow_plaintext = true` in [listen]",
+                self.report.push(problem.at(span).help(
+                    "add `[tls]` with `cert` and `key`, listen on 127.0.0.1, or set `allow_plaintext = true` at the top of the file",
                 ));
             }
-            found.push((Listen { protocol, address }, span));
+            found.push(Listen { protocol, address });
         }
-        (found, allow_plaintext)
+        found
     }
 
     fn address(&mut self, value: Spanned<DeValue<'_>>) -> Option<SocketAddr> {
@@ -328,12 +328,7 @@ impl Reader<'_> {
     }
 
     /// What needs several sections to be seen.
-    fn cross_check(
-        &mut self,
-        users: &[User],
-        targets: &[(Target, Vec<Range<usize>>)],
-        listen: &[(Listen, Range<usize>)],
-    ) {
+    fn cross_check(&mut self, users: &[User], targets: &[(Target, Vec<Range<usize>>)], listen: &[Listen]) {
         for (target, allow_at) in targets {
             let name = target.name.escape_debug();
             if target.allow.is_empty() && allow_at.is_empty() {
@@ -355,7 +350,7 @@ impl Reader<'_> {
                         .push(Problem::warning(format!("{what}, so `{principal}` lets nobody in")).at(at.clone()));
                 }
             }
-            if !listen.iter().any(|(l, _)| l.protocol.name == target.protocol.name) {
+            if !listen.iter().any(|l| l.protocol.name == target.protocol.name) {
                 let protocol = target.protocol.name;
                 let problem = Problem::warning(format!("nothing listens for the protocol of the target `{name}`"));
                 let help = format!("add `{protocol} = \"127.0.0.1:PORT\"` to [listen]");

@@ -15,7 +15,8 @@ use super::{
 };
 
 /// The keys at the top of the file, to tell a key that slipped into the section above it.
-pub const TOP: &[&str] = &["data_dir", "recording", "tls", "listen", "policies", "identity", "target"];
+pub const TOP: &[&str] =
+    &["data_dir", "recording", "allow_plaintext", "tls", "listen", "policies", "identity", "target"];
 
 /// The keys of a target that are the same for every protocol.
 pub const TARGET: &[&str] = &["name", "protocol", "allow", "policy"];

@@ -4,7 +4,6 @@
 use std::{
     fs,
     io::Write,
-    net::TcpStream,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -20,6 +19,10 @@ pub const DATABASE: &str = "shop";
 /// The role that the gateway signs in as.
 pub const ROLE: &str = "shop_app";
 
+/// The superuser, who only loads the sample data.
+const OWNER: &str = "demo_owner";
+/// What the server's log says once it serves; it speaks English because of `LC_ALL`.
+const READY: &str = "database system is ready to accept connections";
 const SAMPLE: &str = include_str!("sample.sql");
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -36,31 +39,23 @@ impl Server {
     /// Blocking. Call it on the main thread: the server ends with the thread that started it.
     pub fn start(password: &str) -> anyhow::Result<Self> {
         let programs = Programs::find()?;
+        psql()?;
         let folder = tempfile::Builder::new().prefix("sluicegate-demo-postgres-").tempdir()?;
         if let Some(user) = &programs.user {
             chown(folder.path(), Some(user.uid), Some(user.gid))?;
         }
         let data = folder.path().join("data");
         let log = folder.path().join("log");
-        let initdb = ["--no-sync", "--no-locale", "--encoding=UTF8", "--auth=scram-sha-256", "--username=demo_owner"];
+        let initdb = ["--no-sync", "--no-locale", "--encoding=UTF8", "--auth=scram-sha-256", "--username", OWNER];
         let password_file = folder.path().join("owner");
-        fs::write(&password_file, crate::demo::random_word()?)?;
+        let owner_password = crate::demo::random_word()?;
+        fs::write(&password_file, &owner_password)?;
         if let Some(user) = &programs.user {
             chown(&password_file, Some(user.uid), Some(user.gid))?;
         }
         let mut command = programs.command("initdb", folder.path());
         command.args(initdb).arg("--pwfile").arg(&password_file).arg("-D").arg(&data);
         finish("initdb", command, "")?;
-        finish(
-            "postgres",
-            programs.single_user(folder.path(), &data, "postgres"),
-            &format!("CREATE DATABASE {DATABASE};\n\n"),
-        )?;
-        finish(
-            "postgres",
-            programs.single_user(folder.path(), &data, DATABASE),
-            &SAMPLE.replace("@PASSWORD@", password),
-        )?;
         let port = free_port()?;
         let mut command = programs.command("postgres", folder.path());
         command.arg("-D").arg(&data).args(["-p", &port.to_string()]);
@@ -71,7 +66,16 @@ impl Server {
         let process = command.spawn().context("PostgreSQL could not be started")?;
         let mut server = Self { process, port, folder };
         server.wait_until_ready(&log)?;
+        server.load("postgres", &owner_password, &format!("CREATE DATABASE {DATABASE}"))?;
+        server.load(DATABASE, &owner_password, &SAMPLE.replace("@PASSWORD@", password))?;
         Ok(server)
+    }
+
+    fn load(&self, database: &str, password: &str, sql: &str) -> anyhow::Result<()> {
+        let mut command = Command::new(psql()?);
+        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", OWNER, "-d", database]);
+        command.args(["-p", &self.port.to_string()]).env("PGPASSWORD", password);
+        finish("psql", command, sql)
     }
 
     /// Its TCP port on 127.0.0.1.
@@ -81,15 +85,17 @@ impl Server {
 
     fn wait_until_ready(&mut self, log: &Path) -> anyhow::Result<()> {
         let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        loop {
+            let said = fs::read_to_string(log).unwrap_or_default();
+            if said.contains(READY) {
+                return Ok(());
+            }
             let gone = self.process.try_wait()?.is_some();
             if gone || began.elapsed() > START_LIMIT {
-                let text = fs::read_to_string(log).unwrap_or_default();
-                bail!("the temporary PostgreSQL did not start; it said:\n{}", text.trim_end());
+                bail!("the temporary PostgreSQL did not start; it said:\n{}", said.trim_end());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(())
     }
 }
 
@@ -150,13 +156,6 @@ impl Programs {
         command.current_dir(folder).env("HOME", folder).env("LC_ALL", "C").env_remove("PGDATA");
         command
     }
-
-    /// The server without a network, which reads SQL from its standard input: so no client is needed.
-    fn single_user(&self, folder: &Path, data: &Path, database: &str) -> Command {
-        let mut command = self.command("postgres", folder);
-        command.args(["--single", "-j", "-c", "exit_on_error=on", "-c", "fsync=off", "-D"]).arg(data).arg(database);
-        command
-    }
 }
 
 impl User {
@@ -199,8 +198,14 @@ fn folders() -> impl Iterator<Item = PathBuf> {
     in_path.into_iter().chain(installed.into_iter().map(|folder| folder.join("bin")))
 }
 
+/// The client that the demo is about.
+pub fn psql() -> anyhow::Result<PathBuf> {
+    which("psql")
+        .context("psql was not found; install it (Debian: `apt-get install postgresql-client`) and run this again")
+}
+
 /// A program in PATH.
-pub fn which(name: &str) -> Option<PathBuf> {
+fn which(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
 }

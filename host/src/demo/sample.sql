@@ -34,16 +34,9 @@ CREATE VIEW customer_overview AS
     GROUP BY c.name, c.ssn;
 
 CREATE ROLE shop_app LOGIN PASSWORD '@PASSWORD@';
-
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO shop_app;
-
 ALTER SCHEMA public OWNER TO shop_app;
-
 ALTER TABLE customers OWNER TO shop_app;
-
 ALTER TABLE orders OWNER TO shop_app;
-
 ALTER VIEW customer_overview OWNER TO shop_app;
-
 ANALYZE;
-

@@ -103,7 +103,7 @@ async fn broken_module(player: &mut Player<'_>, stage: &Stage) -> anyhow::Result
 
 async fn record(player: &mut Player<'_>) -> anyhow::Result<()> {
     player.step("Recorded", "who did what, what the policies said, and no secret in it.");
-    let list = player.sluicegate(&["sessions", "list", "--limit", "6"]).await?;
+    let list = player.sluicegate(&["sessions", "list", "--limit", "12"]).await?;
     player.check("the sessions are listed", list.contains("alice") && list.contains("dba"));
     let json = player.sluicegate_quietly(&["sessions", "list", "--user", "alice", "--output", "json"]).await?;
     let sessions: SessionPage = serde_json::from_str(&json).context("the listing is not what it should be")?;

@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use crate::demo::{postgres::which, stage::Stage};
+use crate::demo::{postgres::psql, stage::Stage};
 
 const MARKER: &str = "-- end of answer --";
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -28,9 +28,9 @@ pub struct Live {
 impl Live {
     /// Opens a session as a user.
     pub async fn open(stage: &Stage, user: &str) -> anyhow::Result<Self> {
-        let mut command = Command::new(which("psql").context("psql is gone")?);
+        let mut command = Command::new(psql()?);
         command.args(["-X", "-q", "-A", "-t", &stage.connection(user)]).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().context("psql could not be started")?;
         let stdin = process.stdin.take().context("psql has no standard input")?;
         let stdout = process.stdout.take().context("psql has no standard output")?;

@@ -11,7 +11,7 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use tokio::process::Command;
 
-use crate::demo::{postgres::which, stage::Stage};
+use crate::demo::{postgres::psql, stage::Stage};
 
 const TITLE: Style = AnsiColor::Cyan.on_default().bold();
 const COMMAND: Style = Style::new().bold();
@@ -21,6 +21,8 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// One command may take this long.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+/// How wide listings are.
+const WIDTH: &str = "132";
 const RETRY: Duration = Duration::from_millis(200);
 
 /// What a command said.
@@ -43,8 +45,7 @@ pub struct Player<'a> {
 impl<'a> Player<'a> {
     /// Needs a psql.
     pub fn new(stage: &'a Stage) -> anyhow::Result<Self> {
-        let psql =
-            which("psql").context("the tour needs psql; install it (Debian: `apt-get install postgresql-client`)")?;
+        let psql = psql()?;
         Ok(Self { stage, psql, steps: 0, checks: 0, failed: 0 })
     }
 
@@ -78,7 +79,7 @@ impl<'a> Player<'a> {
     /// Runs this program with the demo's configuration.
     pub async fn sluicegate_quietly(&self, args: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--config").arg(self.stage.config()).args(args);
+        command.arg("--config").arg(self.stage.config()).args(args).env("COLUMNS", WIDTH);
         Ok(run(command).await?.text)
     }
 
