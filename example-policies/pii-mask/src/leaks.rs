@@ -1,6 +1,6 @@
 //! Commands whose data would get past every mask, because it does not flow through a result.
 
-use sluicegate_policy::{Classes, ColumnGlob, Sql, Usage};
+use sluicegate_policy::{Classes, ColumnGlob, ColumnName, Sql, Usage};
 
 /// Statements that store what they read.
 const COPIES: [&str; 4] = ["create table as", "create materialized view", "merge", "update"];
@@ -32,13 +32,20 @@ pub(crate) fn found(sql: Sql<'_>, columns: &[ColumnGlob]) -> Option<String> {
 
 /// Why a command that stores what it reads would take a masked column to where it is not masked.
 fn copied(sql: Sql<'_>, columns: &[ColumnGlob], by: &str) -> Option<String> {
-    if columns.iter().any(ColumnGlob::matches_everything) {
+    if columns.is_empty() || columns.iter().any(ColumnGlob::matches_everything) {
         return None;
     }
-    let uses = sql.columns().into_iter().filter(|column| column.usage.contains(Usage::OUTPUT));
-    let masked = uses.map(|column| column.name).find(|name| columns.iter().any(|glob| glob.matches(name)))?;
+    let masked = |name: &ColumnName| columns.iter().any(|glob| glob.matches(name));
+    let read = sql.columns().into_iter().filter(|used| used.usage.contains(Usage::OUTPUT));
+    // A name that stands for no column may be a whole row.
+    let (unplaced, placed): (Vec<_>, Vec<_>) = read.partition(|used| used.name.relation.is_empty());
+    let found = placed.into_iter().map(|used| used.name).find(masked).or_else(|| {
+        let row = unplaced.into_iter().next()?.name;
+        sql.reachable_columns().into_iter().find(masked).or_else(|| sql.reaches_unknown().then_some(row))
+    });
     Some(format!(
-        "{} may copy the masked column {masked} to where it is not masked; leave that column out, also of RETURNING",
-        by.to_uppercase()
+        "{} may copy the masked column {} to where it is not masked; leave that column out, also of RETURNING",
+        by.to_uppercase(),
+        found?
     ))
 }
