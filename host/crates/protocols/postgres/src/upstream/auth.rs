@@ -2,7 +2,7 @@
 //! where nobody can listen, and trust. Anything else is refused.
 //! <https://www.postgresql.org/docs/current/sasl-authentication.html>
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
@@ -17,6 +17,7 @@ use postgres_protocol::{
     },
 };
 use secrecy::{ExposeSecret, SecretString};
+use sluicegate_net::ClientTls;
 use zeroize::Zeroize;
 
 use super::{DialError, wire::Wire};
@@ -33,8 +34,8 @@ pub(super) async fn authenticate(
     match wire.next().await? {
         Message::AuthenticationOk => return Ok(()),
         Message::AuthenticationCleartextPassword => {
-            let verified = wire.stream().is_encrypted() && target.tls().is_some_and(|tls| tls.verifies());
-            if !verified && !peer.ip().to_canonical().is_loopback() {
+            let verified = wire.stream().is_encrypted() && target.tls().is_some_and(ClientTls::verifies);
+            if !may_see_password(verified, peer.ip()) {
                 return Err(DialError::Cleartext);
             }
             send_password(wire, given()?).await?;
@@ -50,6 +51,12 @@ pub(super) async fn authenticate(
         Message::AuthenticationOk => Ok(()),
         _ => Err(DialError::Protocol("a second request for authentication")),
     }
+}
+
+/// Whether the password itself may travel: to a server that has proven its name, or within this
+/// machine.
+fn may_see_password(verified_tls: bool, peer: IpAddr) -> bool {
+    verified_tls || peer.to_canonical().is_loopback()
 }
 
 async fn send_password(wire: &mut Wire, password: &[u8]) -> Result<(), DialError> {
@@ -114,5 +121,23 @@ fn unsupported(message: &Message) -> DialError {
         Message::AuthenticationKerberosV5 => DialError::Method("Kerberos V5"),
         Message::AuthenticationScmCredential => DialError::Method("SCM credential"),
         _ => DialError::Protocol("something else than a request for authentication"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cleartext_goes_only_where_nobody_listens() {
+        for (verified, peer, may) in [
+            (true, "192.0.2.1", true),
+            (false, "192.0.2.1", false),
+            (false, "::ffff:192.0.2.1", false),
+            (false, "127.0.0.1", true),
+            (false, "::1", true),
+        ] {
+            assert_eq!(may_see_password(verified, peer.parse().unwrap()), may, "{verified} {peer}");
+        }
     }
 }

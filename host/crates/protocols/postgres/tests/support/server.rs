@@ -101,7 +101,7 @@ fn owner() -> Option<u32> {
         return None;
     }
     let id = Command::new("id").args(["-u", "postgres"]).output().unwrap();
-    Some(String::from_utf8(id.stdout).unwrap().trim().parse().expect("a system user `postgres`"))
+    Some(String::from_utf8(id.stdout).unwrap().trim().parse().unwrap())
 }
 
 fn chown(path: &Path, owner: Option<u32>) {
