@@ -157,7 +157,10 @@ impl Session<'_> {
                 return Ok(reason);
             }
             match self.next(stop).await? {
-                Ready::Client(Ok(0)) => return Ok("the client closed the connection".into()),
+                Ready::Client(Ok(0)) => {
+                    self.abandon().await;
+                    return Ok("the client closed the connection".into());
+                }
                 Ready::Server(Ok(0)) => return self.target_closed().await,
                 Ready::Client(Err(error)) => return Err(SessionError::Client(error)),
                 Ready::Server(Err(error)) => return Err(SessionError::Target(error)),
@@ -222,6 +225,16 @@ impl Session<'_> {
             count = server.read(), if server.hungry => Ok(Ready::Server(count)),
             count = client.read(), if client.hungry => Ok(Ready::Client(count)),
             () = stop.asked(), if may_stop => Ok(Ready::Stop),
+        }
+    }
+
+    /// The client is gone without a goodbye. What it was reading need not go on at the target; what
+    /// it was writing ends as it would without a gateway.
+    async fn abandon(&mut self) {
+        if self.machine.runs_a_read()
+            && let Err(error) = self.cancel.cancel().await
+        {
+            tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
         }
     }
 

@@ -83,3 +83,6 @@ struct Field<'a> {
     kind: Kind,
     format: Format,
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,3 +150,6 @@ pub(crate) fn push(out: &mut Vec<u8>, text: impl std::fmt::Display) {
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{text}");
 }
+
+#[cfg(test)]
+mod tests;

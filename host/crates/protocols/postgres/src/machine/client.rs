@@ -37,7 +37,11 @@ impl Machine {
         }
         self.client_rest = Rest::Forward;
         match tag {
-            b'd' | b'c' | b'f' => out.server.push(bytes),
+            b'd' => out.server.push(bytes),
+            b'c' | b'f' => {
+                self.copy_in = false;
+                out.server.push(bytes);
+            }
             b'X' => out.close = Some("the client ended it".into()),
             _ if self.copy_in && matches!(tag, b'S' | b'H') => out.server.push(bytes),
             b'S' => self.sync(bytes, out),
@@ -114,12 +118,13 @@ impl Machine {
             Err(self.refuse_large("query").await)
         };
         let denial = match decided {
-            Ok(run) => match self.run_query(run, bytes.clone(), out) {
-                Ok(()) => return Ok(()),
-                Err((mut run, denial)) => match run.flight.take() {
-                    Some(flight) => self.record_refused(flight, denial).await,
-                    None => denial,
-                },
+            Ok(mut run) => match (self.refuses_probe(&run), run.flight.take()) {
+                (Some(denial), Some(flight)) => self.record_refused(flight, denial).await,
+                (_, flight) => {
+                    run.flight = flight;
+                    self.run_query(run, bytes.clone(), out);
+                    return Ok(());
+                }
             },
             Err(denial) => denial,
         };
@@ -129,13 +134,8 @@ impl Machine {
     }
 
     /// Forwards a decided Query, or has its result described first.
-    fn run_query(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) -> Result<(), (Run, Denial)> {
-        let sees_results = run.flight.as_ref().is_some_and(InFlight::sees_results);
-        if sees_results && probe::must_probe(&run.analysis) {
-            return self.probe(run, bytes, out);
-        }
-        self.forward_query(run, bytes, out);
-        Ok(())
+    fn run_query(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) {
+        if probe::must_probe(&run) { self.probe(run, bytes, out) } else { self.forward_query(run, bytes, out) }
     }
 
     pub(super) fn forward_query(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) {

@@ -180,7 +180,7 @@ impl Machine {
     pub(super) fn described(&mut self, kind: ObjectKind, name: &str, epoch: u64, shape: Shape) {
         match kind {
             ObjectKind::Statement => {
-                if let Some(super::objects::Statement::Protocol(prepared)) = self.objects.statement(name) {
+                if let Some(prepared) = self.objects.statement(name) {
                     prepared.keep_shape(epoch, shape);
                 }
             }

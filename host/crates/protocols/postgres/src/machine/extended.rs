@@ -2,7 +2,7 @@
 //! parameters, and Execute only runs what Bind was permitted. Source: PostgreSQL manual, "Extended
 //! Query".
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sluicegate_core::{Denial, Phase, command::Parameter};
@@ -12,7 +12,7 @@ use super::{
     client::{changes_catalog, sql_command},
     describe::format_of,
     expect::{self, Expect, Run},
-    objects::{Portal, Prepared, Statement},
+    objects::{Portal, Prepared},
     rows::Tally,
 };
 use crate::{
@@ -59,8 +59,7 @@ impl Machine {
         }
         // Nothing runs yet: the permit is spent, and each Bind is decided anew.
         self.decide(command).await?.redeem();
-        let prepared =
-            Prepared { text, chosen_types: parse.types.clone(), types: OnceLock::new(), shape: Mutex::new(None) };
+        let prepared = Prepared::new(text, parse.types.clone(), false);
         Ok(Expect::Parse {
             name: parse.statement.to_owned(),
             prepared: Arc::new(prepared),
@@ -235,8 +234,8 @@ impl Machine {
             }
         }
         match self.objects.statement(wanted) {
-            Some(Statement::Protocol(prepared)) => Found::Yes(Arc::clone(prepared)),
-            Some(Statement::Sql) | None => Found::No,
+            Some(prepared) => Found::Yes(Arc::clone(prepared)),
+            None => Found::No,
         }
     }
 

@@ -22,7 +22,7 @@ mod settings;
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, InFlight};
+use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, InFlight, sql::Classes};
 use sluicegate_sql::{Analyser, Analysis, Catalog};
 
 pub use self::outbox::{Outbox, Queue};
@@ -157,6 +157,15 @@ impl Machine {
     /// Whether nothing is on its way and no transaction is open.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.held.is_none() && !self.open && self.status == Status::Idle
+    }
+
+    /// Whether what runs at the server only reads.
+    pub fn runs_a_read(&self) -> bool {
+        let writes = Classes::DML | Classes::DDL | Classes::ADMIN | Classes::OPAQUE | Classes::UNANALYSABLE;
+        match self.waiting.front() {
+            Some(Expect::Query(run) | Expect::Execute(run)) => !run.analysis.facts.classes.intersects(writes),
+            _ => false,
+        }
     }
 
     /// Whether the server has said that it ends the session.

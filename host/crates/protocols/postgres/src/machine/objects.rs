@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use sluicegate_core::InFlight;
@@ -16,21 +16,28 @@ use crate::codec::message::Field;
 /// What a description says: the columns, or none where no rows come.
 pub type Shape = Option<Arc<[Field]>>;
 
-/// A statement that Parse made.
+/// A prepared statement.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Its text.
+    /// Its text. For a statement that SQL's PREPARE made, the EXECUTE that runs it.
     pub text: Arc<str>,
+    /// Whether SQL's PREPARE made it.
+    pub by_sql: bool,
     /// The types of its parameters, once described; before that what the client chose.
     pub chosen_types: Vec<u32>,
     /// The types of its parameters as the server described them.
     pub types: OnceLock<Vec<u32>>,
     /// Its columns, and the epoch in which they were described: settings or the catalog may have
     /// moved its names to other relations since.
-    pub shape: std::sync::Mutex<Option<(u64, Shape)>>,
+    pub shape: Mutex<Option<(u64, Shape)>>,
 }
 
 impl Prepared {
+    /// A statement that was not described yet.
+    pub fn new(text: Arc<str>, chosen_types: Vec<u32>, by_sql: bool) -> Self {
+        Self { text, by_sql, chosen_types, types: OnceLock::new(), shape: Mutex::new(None) }
+    }
+
     /// Its columns, if they were described in this epoch.
     pub fn shape_in(&self, epoch: u64) -> Option<Shape> {
         let shape = self.shape.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -63,19 +70,10 @@ pub struct Portal {
     pub tally: Tally,
 }
 
-/// A name in the server's table of prepared statements.
-#[derive(Clone)]
-pub enum Statement {
-    /// Made by Parse.
-    Protocol(Arc<Prepared>),
-    /// Made by PREPARE.
-    Sql,
-}
-
 /// What the server has confirmed.
 #[derive(Default)]
 pub struct Objects {
-    statements: HashMap<String, Statement>,
+    statements: HashMap<String, Arc<Prepared>>,
     /// For the analyser: what each named statement does.
     pub prepared: HashMap<String, Arc<Analysis>>,
     portals: HashMap<String, Portal>,
@@ -85,7 +83,7 @@ pub struct Objects {
 
 impl Objects {
     /// The statement of that name.
-    pub fn statement(&self, name: &str) -> Option<&Statement> {
+    pub fn statement(&self, name: &str) -> Option<&Arc<Prepared>> {
         self.statements.get(name)
     }
 
@@ -99,13 +97,14 @@ impl Objects {
         if !name.is_empty() {
             self.prepared.insert(name.clone(), analysis);
         }
-        self.statements.insert(name, Statement::Protocol(prepared));
+        self.statements.insert(name, prepared);
     }
 
     /// Keeps a statement that PREPARE made.
     pub fn prepared_by_sql(&mut self, name: String, body: Arc<Analysis>) {
         self.prepared.insert(name.clone(), body);
-        self.statements.insert(name, Statement::Sql);
+        let text = format!("EXECUTE \"{}\"", name.replace('"', "\"\""));
+        self.statements.insert(name, Arc::new(Prepared::new(text.into(), Vec::new(), true)));
     }
 
     /// Forgets a statement, or all named ones. The unnamed one outlives DEALLOCATE ALL.
@@ -142,13 +141,8 @@ impl Objects {
 
     /// The texts of the named statements that Parse made.
     pub fn texts(&self) -> Vec<(String, Arc<str>)> {
-        let named = self.statements.iter().filter(|(name, _)| !name.is_empty());
-        named
-            .filter_map(|(name, statement)| match statement {
-                Statement::Protocol(prepared) => Some((name.clone(), Arc::clone(&prepared.text))),
-                Statement::Sql => None,
-            })
-            .collect()
+        let parsed = self.statements.iter().filter(|(name, prepared)| !name.is_empty() && !prepared.by_sql);
+        parsed.map(|(name, prepared)| (name.clone(), Arc::clone(&prepared.text))).collect()
     }
 
     /// Whether a cursor of that name was declared by SQL.

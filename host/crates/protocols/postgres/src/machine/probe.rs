@@ -3,8 +3,8 @@
 //! describe such a statement first, and forwards the Query only then.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use sluicegate_core::{Denial, sql::Classes};
-use sluicegate_sql::{Analysis, Outputs};
+use sluicegate_core::{Denial, InFlight, sql::Classes};
+use sluicegate_sql::{Outputs, Statement};
 
 use super::{
     Machine, MachineError, Outbox,
@@ -26,30 +26,35 @@ pub struct Probe {
     shape: Option<Shape>,
 }
 
-/// Whether the text writes and may return rows.
-pub fn must_probe(analysis: &Analysis) -> bool {
-    let writes = analysis.facts.classes.contains(Classes::DML);
-    writes && analysis.statements.iter().any(|statement| statement.outputs != Outputs::None && statement.copy.is_none())
+/// Whether the text writes, may return rows, and somebody looks at them.
+pub fn must_probe(run: &Run) -> bool {
+    let returns = |statement: &Statement| statement.outputs != Outputs::None && statement.copy.is_none();
+    run.flight.as_ref().is_some_and(InFlight::sees_results)
+        && run.analysis.facts.classes.contains(Classes::DML)
+        && run.analysis.statements.iter().any(returns)
 }
 
 impl Machine {
+    /// Why a Query that must be described cannot be.
+    pub(super) fn refuses_probe(&self, run: &Run) -> Option<Denial> {
+        if !must_probe(run) {
+            None
+        } else if self.open {
+            Some(Denial::gate("end the extended query with Sync before a write that returns rows"))
+        } else if run.analysis.statements.len() > 1 {
+            let reason = "a write that returns rows must be sent alone, so that its result is decided before it runs";
+            Some(Denial::gate(reason))
+        } else {
+            None
+        }
+    }
+
     /// Has the server describe the statement of a decided Query. The Query follows when it is known.
-    pub(super) fn probe(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) -> Result<(), (Run, Denial)> {
-        if self.open {
-            let denial = Denial::gate("end the extended query with Sync before a write that returns rows");
-            return Err((run, denial));
-        }
-        if run.analysis.statements.len() != 1 {
-            let denial = Denial::gate(
-                "a write that returns rows must be sent alone, so that its result is decided before it runs",
-            );
-            return Err((run, denial));
-        }
+    pub(super) fn probe(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) {
         out.server.push(describe(&run.text));
         self.expect(Expect::Probe);
         self.expect(Expect::Sync { own: true });
         self.probing = Some(Probe { run, bytes, shape: None });
-        Ok(())
     }
 
     /// The server described it.

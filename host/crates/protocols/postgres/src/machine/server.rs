@@ -127,7 +127,7 @@ impl Machine {
             }
             (b't', Expect::Describe { name, .. }) => {
                 let types = message::parameter_description(&bytes).map_err(MachineError::Server)?;
-                if let Some(super::objects::Statement::Protocol(prepared)) = self.objects.statement(name) {
+                if let Some(prepared) = self.objects.statement(name) {
                     // A second Describe says the same: a statement's parameter types never change.
                     let _ = prepared.types.set(types);
                 }

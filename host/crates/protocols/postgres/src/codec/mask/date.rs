@@ -57,15 +57,17 @@ fn truncate_text(field: &Field<'_>, unit: DateUnit, out: &mut Vec<u8>) -> Option
         return Some(());
     }
     let Iso { year, month, day, hour, zone, is_bc } = Iso::parse(text, field.kind)?;
-    if is_bc && year == "4714" {
-        // The cut may be before the first day.
+    let date = match unit {
+        DateUnit::Year => format!("{year}-01-01"),
+        DateUnit::Month => format!("{year}-{month}-01"),
+        DateUnit::Day | DateUnit::Hour => format!("{year}-{month}-{day}"),
+    };
+    // West of Greenwich the first day is over a little later.
+    let first = if field.kind == Kind::TimestampTz { "4714-11-25" } else { "4714-11-24" };
+    if is_bc && year == "4714" && date.as_str() < first {
         return None;
     }
-    match unit {
-        DateUnit::Year => push(out, format_args!("{year}-01-01")),
-        DateUnit::Month => push(out, format_args!("{year}-{month}-01")),
-        DateUnit::Day | DateUnit::Hour => push(out, format_args!("{year}-{month}-{day}")),
-    }
+    push(out, date);
     if field.kind != Kind::Date {
         let hour = if unit == DateUnit::Hour { hour } else { "00" };
         push(out, format_args!(" {hour}:00:00{zone}"));

@@ -48,7 +48,9 @@ fn text(field: &Field<'_>) -> Option<String> {
         Kind::MacAddr => "00:00:00:00:00:00",
         Kind::MacAddr8 => "00:00:00:00:00:00:00:00",
         Kind::Bit => return Some("0".repeat(usize::try_from(bits(field)?).ok()?)),
-        Kind::VarBit | Kind::TsVector | Kind::TsQuery => "",
+        Kind::VarBit | Kind::TsVector => "",
+        // The server does not read an empty one in binary.
+        Kind::TsQuery => "'redacted'",
         Kind::PgLsn => "0/0",
         Kind::Array(_) => "{}",
         Kind::Text | Kind::VarChar | Kind::BpChar | Kind::Name => REDACTED,
@@ -87,7 +89,9 @@ fn binary(field: &Field<'_>, out: &mut Vec<u8>) -> Option<()> {
             zeros(out, usize::try_from(bits).ok()?.div_ceil(8));
         }
         // A count of none.
-        Kind::VarBit | Kind::TsVector | Kind::TsQuery => zeros(out, 4),
+        Kind::VarBit | Kind::TsVector => zeros(out, 4),
+        // One item: a word, of any weight, not a prefix.
+        Kind::TsQuery => out.extend_from_slice(b"\0\0\0\x01\x01\0\0redacted\0"),
         Kind::Array(element) => array::encode_empty(element, out),
         Kind::Text | Kind::VarChar | Kind::BpChar | Kind::Name => push(out, REDACTED),
         Kind::Other => return None,

@@ -130,3 +130,64 @@ pub(super) fn without_values(message: &str) -> String {
     let after = after.find(' ').and_then(|at| after.get(at..)).unwrap_or_default();
     format!("{before}...{after}")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn values_go_and_words_stay() {
+        for (message, expected) in [
+            ("division by zero", "division by zero"),
+            ("value \"99\" is out of range for type integer", "value ... is out of range for type integer"),
+            ("date field value out of range: 2024-13-01", "date field value out of range: ..."),
+            ("type \"x: y\" is secret", "type ..."),
+            ("Wert »a« ist ungültig", "Wert ... ist ungültig"),
+            ("Ungültige Eingabe：秘密", "Ungültige Eingabe: ..."),
+            ("function bob(secret) does not exist", "function ... does not exist"),
+            ("row (a\" secret) in \"t\" is bad", "row ... is bad"),
+            ("id 7 of 9", "id ..."),
+            ("\"secret", "..."),
+        ] {
+            assert_eq!(without_values(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn only_known_names_in_the_servers_own_words_are_repeated() {
+        let knows = |name: &str| name == "users";
+        assert!(repeats_only("relation \"users\" does not exist", knows));
+        assert!(repeats_only("permission denied for table users", knows));
+        assert!(!repeats_only("relation \"secret\" does not exist", knows));
+        assert!(!repeats_only("relation \"users\" secret \"users\" does not exist", knows));
+        assert!(!repeats_only("relation \"users\" does not exist: secret", knows));
+        let update = "update or delete on table \"users\" violates foreign key constraint \"%\" on table \"users\"";
+        assert!(repeats_only(&update.replace('%', "users"), knows));
+        assert!(!repeats_only(&update.replace('%', "secret"), knows));
+    }
+
+    #[test]
+    fn a_name_is_a_word_of_the_query() {
+        assert!(says("DROP TABLE Public.Users;", "users"));
+        assert!(says("drop table \"users\"", "users"));
+        assert!(says("drop table public.users", "public.users"));
+        assert!(!says("drop table users2", "users"));
+        assert!(!says("drop table my_users", "users"));
+        assert!(!says("select ''", ""));
+        assert!(!says("a b", "a b"));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_between_marks_is_shown(
+            before in "[a-z ]{0,20}", value in any::<String>(), after in "[a-z ]{0,20}",
+            marks in prop::sample::select(vec![('"', '"'), ('(', ')'), ('»', '«'), ('„', '“')])
+        ) {
+            let secret = format!("SECRET{value}SECRET");
+            let shown = without_values(&format!("{before} {}{secret}{} {after}", marks.0, marks.1));
+            prop_assert!(!shown.contains("SECRET"), "{}", shown);
+        }
+    }
+}
