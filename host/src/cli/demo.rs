@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anstream::println;
 use anstyle::{AnsiColor, Style};
+use tokio::{sync::mpsc, task::block_in_place};
 
 use crate::{
     config::{self, Loaded},
@@ -32,35 +33,36 @@ pub struct Args {
 /// Shows everything until Ctrl-C, or plays the tour.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     logging::start(Format::Text, &args.log_level)?;
+    // On this very thread, because the server ends with the thread that started it.
+    let failed = super::runtime()?.block_on(show(args))?;
+    println!("Stopped; nothing is left behind.");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns how many things of the tour did not happen.
+async fn show(args: &Args) -> anyhow::Result<usize> {
+    let mut stop = super::serve::stop_signals()?;
     let password = random_word()?;
     println!("Starting a temporary PostgreSQL and the gateway ...");
-    let server = Server::start(&password)?;
-    let stage = Stage::prepare(server.port(), &password, args.policies.as_deref())?;
+    let server = block_in_place(|| Server::start(&password))?;
+    let stage = block_in_place(|| Stage::prepare(server.port(), &password, args.policies.as_deref()))?;
     let Loaded { config, report } = config::load(&stage.config())?;
     let config = config.ok_or_else(|| anyhow::anyhow!("the demo's configuration is refused\n{}", report.plain()))?;
-    let failed = super::runtime()?.block_on(async {
-        let told = super::serve::told_to_stop()?;
-        let gateway = Gateway::start(config).await?;
-        if args.tour {
-            let (ended, end) = tokio::sync::oneshot::channel::<()>();
-            let serving = tokio::spawn(gateway.run(async move {
-                let _dropped_is_as_good = end.await;
-            }));
-            let played = tokio::select! {
-                played = tour::play(&stage) => played,
-                () = told => Err(anyhow::anyhow!("the tour was interrupted")),
-            };
-            drop(ended);
-            serving.await??;
-            played
-        } else {
-            explain(&stage);
-            gateway.run(told).await?;
-            println!("\nStopped; nothing is left behind.");
-            Ok(0)
-        }
-    })?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let gateway = Gateway::start(config).await?;
+    if !args.tour {
+        explain(&stage);
+        gateway.run(stop).await?;
+        return Ok(0);
+    }
+    let (playing, played) = mpsc::channel(1);
+    let serving = tokio::spawn(gateway.run(played));
+    let failed = tokio::select! {
+        failed = tour::play(&stage) => failed,
+        _ = stop.recv() => Err(anyhow::anyhow!("the tour was interrupted")),
+    };
+    drop(playing);
+    serving.await??;
+    failed
 }
 
 fn explain(stage: &Stage) {

@@ -1,15 +1,25 @@
 //! `sluicegate serve`: runs the gateway until it is told to stop.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 
 use crate::{
     config,
     logging::{self, Format},
     serve::gateway::Gateway,
 };
+
+/// Signals closer together than this are one.
+const TOGETHER: Duration = Duration::from_millis(500);
 
 /// Runs the gateway until SIGTERM or Ctrl-C
 ///
@@ -33,28 +43,30 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
         tracing::warn!("the configuration is taken with these problems\n{}", report.plain());
     }
     super::runtime()?.block_on(async {
-        let told = told_to_stop()?;
-        Gateway::start(config).await?.run(told).await
+        let stop = stop_signals()?;
+        Gateway::start(config).await?.run(stop).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ends at the first SIGTERM or SIGINT; a second one ends the process at once.
-pub fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+/// Says something for each SIGTERM and SIGINT. Two that come together, as when a terminal and a parent
+/// process both pass them on, count once.
+pub fn stop_signals() -> anyhow::Result<mpsc::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tokio::spawn(async move {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut last: Option<Instant> = None;
+        loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            tracing::warn!("told to stop a second time: ending at once");
-            std::process::exit(1);
-        });
-    })
+            if last.is_none_or(|at| at.elapsed() > TOGETHER) && sender.send(()).await.is_err() {
+                return;
+            }
+            last = Some(Instant::now());
+        }
+    });
+    Ok(receiver)
 }

@@ -1,7 +1,7 @@
 //! One running gateway: what is started in which order, what a changed configuration changes, and how
 //! it ends.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sluicegate_admin::{self as admin, AdminSocket, Api};
@@ -12,6 +12,7 @@ use sluicegate_policy_engine::{ApplyError, PolicyConfig, PolicyHost, TargetBindi
 use sluicegate_recorder::SledRecorder;
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::mpsc,
     task::{JoinSet, block_in_place},
 };
 
@@ -80,22 +81,32 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Follows the configuration's file until `until` ends, then stops: no new sessions, and those
-    /// that are open have a grace.
-    pub async fn run(mut self, until: impl Future<Output = ()>) -> anyhow::Result<()> {
+    /// Follows the configuration's file until `stop` says so or is closed. Then there are no new
+    /// sessions, and open ones have a grace, which a second word cuts short.
+    pub async fn run(mut self, mut stop: mpsc::Receiver<()>) -> anyhow::Result<()> {
         let mut watch = FileWatch::start(&self.config.path);
         let mut hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
         let mut tls_poll = tokio::time::interval(TLS_POLL);
-        tokio::pin!(until);
         loop {
             tokio::select! {
-                () = &mut until => break,
+                _ = stop.recv() => break,
                 () = watch.changed() => self.reload(),
                 Some(()) = hangups.recv() => self.reload(),
                 _ = tls_poll.tick() => self.reload_certificates(),
             }
         }
-        self.stop().await
+        tracing::info!(grace = ?GRACE, "stopping: no new sessions, open ones may finish");
+        self.stopper.stop();
+        tokio::select! {
+            () = async { while self.tasks.join_next().await.is_some() {} } => {}
+            Some(()) = stop.recv() => {
+                tracing::warn!("told to stop a second time: open sessions are cut");
+                self.tasks.shutdown().await;
+            }
+        }
+        self.recorder.close().await.context("the end of the record may be missing")?;
+        tracing::info!("stopped");
+        Ok(())
     }
 
     /// The owner's socket, for the command line.
@@ -107,15 +118,6 @@ impl Gateway {
                 tracing::error!(%error, "`sluicegate sessions` and `policy status` cannot ask this gateway any more");
             }
         });
-        Ok(())
-    }
-
-    async fn stop(mut self) -> anyhow::Result<()> {
-        tracing::info!(grace = ?GRACE, "stopping: no new sessions, open ones may finish");
-        self.stopper.stop();
-        while self.tasks.join_next().await.is_some() {}
-        self.recorder.close().await.context("the end of the record may be missing")?;
-        tracing::info!("stopped");
         Ok(())
     }
 
