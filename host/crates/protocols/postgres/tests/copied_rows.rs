@@ -1,20 +1,26 @@
 //! COPY against a real PostgreSQL: kept fields come out byte for byte, and masked ones are what the
 //! server reads back, in every format, however the data are cut.
 
-#[path = "support/server.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part")]
-mod server;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod support;
 
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt as _, TryStreamExt as _};
-use server::Server;
 use sluicegate_postgres::codec::{
     copy::{CopyFormat, CopyItem, CopyReader, CsvOptions, TextOptions},
     error::CodecError,
     row::Edit,
 };
+use support::server::Server;
 use tokio_postgres::{Client, NoTls};
 
 /// Values that every format has to work for.

@@ -1,17 +1,23 @@
 //! Masked values against a real PostgreSQL: for every type it knows, and in both formats, the
 //! server takes back what a mask leaves, and a rendered value is what the server would have written.
 
-#[path = "support/server.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part")]
-mod server;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod support;
 
 use bytes::{BufMut, BytesMut};
-use server::Server;
 use sluicegate_core::{DateUnit, Mask};
 use sluicegate_postgres::codec::{
     mask::{self, HashKey, MaskedField},
     value::{self, FieldType, Format, Kind, Rendered},
 };
+use support::server::Server;
 use tokio_postgres::{
     Client, NoTls, SimpleQueryMessage,
     types::{FromSql, IsNull, ToSql, Type},

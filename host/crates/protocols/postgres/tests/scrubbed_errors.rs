@@ -1,14 +1,20 @@
 //! Error texts of a real PostgreSQL: no attack gets a masked value out through them, and what helps
 //! an honest user stays.
 
-#[path = "support/server.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part")]
-mod server;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod support;
 
 use std::sync::{Arc, Mutex};
 
-use server::Server;
 use sluicegate_postgres::codec::text::{WITHHELD, scrub};
+use support::server::Server;
 use tokio_postgres::{
     AsyncMessage, Client, NoTls,
     error::{DbError, ErrorPosition},
