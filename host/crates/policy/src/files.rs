@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 use sluicegate_core::record;
 
 use crate::{
-    module::{self, File, Module},
+    module::{self, File, Module, Shipped},
     status::{PolicyState, PolicyStatus, RejectedFile},
 };
 
@@ -28,7 +28,8 @@ enum Seen {
     #[default]
     Never,
     Missing,
-    Digest(String),
+    /// The module's digest, and its fixtures.
+    Files(String, Option<String>),
     Unreadable(String),
 }
 
@@ -42,19 +43,19 @@ pub(crate) fn stamp(dir: &Path, name: &str) -> Option<Stamp> {
 }
 
 impl Entry {
-    /// Reads the file, and takes it if it is another and `load` finds it good. `load` receives the
-    /// bytes, their digest, and whether a version in force would be replaced. Returns whether
-    /// something changed that a generation shows.
+    /// Reads the file, and takes it if it is another and `load` finds it good. `load` also receives
+    /// whether a version in force would be replaced. Returns whether something changed that a
+    /// generation shows.
     pub(crate) fn look(
         &mut self,
         dir: &Path,
         name: &str,
-        load: impl FnOnce(&[u8], &str, bool) -> Result<Module, String>,
+        load: impl FnOnce(&Shipped, bool) -> Result<Module, String>,
     ) -> bool {
         let file = module::read(dir, name);
         let seen = match &file {
             Ok(File::Missing) => Seen::Missing,
-            Ok(File::Present { digest, .. }) => Seen::Digest(digest.clone()),
+            Ok(File::Present(shipped)) => Seen::Files(shipped.digest.clone(), shipped.fixtures.clone()),
             Err(error) => Seen::Unreadable(error.to_string()),
         };
         if seen == self.seen {
@@ -63,19 +64,23 @@ impl Entry {
         self.seen = seen;
         match file {
             Ok(File::Missing) => self.missing(name),
-            Ok(File::Present { digest, .. }) if self.is_active(&digest) => {
-                tracing::info!(policy = name, digest, "the policy's file is again the version in force");
+            Ok(File::Present(shipped)) if self.is_active(&shipped.digest) => {
+                tracing::info!(
+                    policy = name,
+                    digest = shipped.digest,
+                    "the policy's file is again the version in force"
+                );
                 self.rejected = None;
                 false
             }
-            Ok(File::Present { bytes, digest }) => match load(&bytes, &digest, self.active.is_some()) {
+            Ok(File::Present(shipped)) => match load(&shipped, self.active.is_some()) {
                 Ok(module) => {
-                    tracing::info!(policy = name, digest, version = module.version, "policy loaded");
+                    tracing::info!(policy = name, digest = shipped.digest, version = module.version, "policy loaded");
                     self.rejected = None;
                     self.active = Some(Arc::new(module));
                     true
                 }
-                Err(reason) => self.reject(name, digest, reason),
+                Err(reason) => self.reject(name, shipped.digest, reason),
             },
             Err(error) => self.reject(name, String::new(), error.to_string()),
         }

@@ -13,6 +13,7 @@ mod convert;
 mod deadline;
 mod facts;
 mod files;
+mod fixtures;
 mod host;
 mod instance;
 mod link;

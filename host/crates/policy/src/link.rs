@@ -175,7 +175,7 @@ impl From<Failure> for Saying {
 }
 
 impl Matcher {
-    fn new(interests: &Interests, protocol: &str) -> Self {
+    pub(crate) fn new(interests: &Interests, protocol: &str) -> Self {
         let speaks = interests.protocols.is_empty() || interests.protocols.iter().any(|p| p == protocol);
         let wants = |event| speaks && interests.events.contains(event);
         let mut classes = Classes::from(interests.sql_classes);

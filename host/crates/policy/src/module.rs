@@ -34,6 +34,7 @@ const GUEST: &str = "sluicegate:policy/guest";
 const ACCEPTED: &str = "0.1.";
 /// The largest file that is read; a Python policy has 18 MiB.
 const MAX_MODULE: u64 = 64 << 20;
+const MAX_FIXTURES: u64 = 4 << 20;
 
 /// A policy that can run.
 pub(crate) struct Module {
@@ -52,8 +53,10 @@ pub(crate) struct Module {
 pub(crate) enum LoadError {
     #[error("the file could not be read: {0}")]
     Read(#[from] io::Error),
-    #[error("the file is larger than {} MiB", MAX_MODULE >> 20)]
-    Size,
+    #[error("the file is larger than {0} MiB")]
+    Size(u64),
+    #[error("its fixtures are not UTF-8")]
+    Fixtures,
     #[error("the module's name `{0}` is not a plain file name of letters, digits, `-`, `_` and `.`")]
     Name(String),
     #[error("it is a core module that could not be made a component: {0}; build it with the SDK")]
@@ -79,23 +82,41 @@ pub(crate) enum LoadError {
 /// What is in a policy's file.
 pub(crate) enum File {
     Missing,
-    Present { bytes: Vec<u8>, digest: String },
+    Present(Shipped),
+}
+
+/// A module and what it ships with.
+pub(crate) struct Shipped {
+    pub(crate) bytes: Vec<u8>,
+    /// SHA-256 of the module, in hexadecimal.
+    pub(crate) digest: String,
+    /// `<name>.fixtures.json`, if there is one.
+    pub(crate) fixtures: Option<String>,
 }
 
 /// Reads the file of a module.
 pub(crate) fn read(dir: &Path, name: &str) -> Result<File, LoadError> {
-    let file = match fs::File::open(path(dir, name)?) {
+    let Some(bytes) = read_bounded(&path(dir, name)?, MAX_MODULE)? else { return Ok(File::Missing) };
+    let digest = hex(&Sha256::digest(&bytes));
+    let fixtures = match read_bounded(&path(dir, name)?.with_extension("fixtures.json"), MAX_FIXTURES)? {
+        Some(fixtures) => Some(String::from_utf8(fixtures).map_err(|_| LoadError::Fixtures)?),
+        None => None,
+    };
+    Ok(File::Present(Shipped { bytes, digest, fixtures }))
+}
+
+fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, LoadError> {
+    let file = match fs::File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(File::Missing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let mut bytes = Vec::new();
-    file.take(MAX_MODULE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_MODULE {
-        return Err(LoadError::Size);
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(LoadError::Size(limit >> 20));
     }
-    let digest = hex(&Sha256::digest(&bytes));
-    Ok(File::Present { bytes, digest })
+    Ok(Some(bytes))
 }
 
 /// The path of a module's file. A name that would leave the folder is an error.

@@ -14,9 +14,10 @@ use crate::{
     cache::Cache,
     chain::Chain,
     files::{self, Entry, Stamp},
+    fixtures,
     host::{Generation, Shared, TargetBindings},
     link::{Code, Link, settings_text},
-    module::Module,
+    module::{Module, Shipped},
     status::Report,
     voice::Voice,
 };
@@ -129,10 +130,14 @@ impl Registry {
 
     fn look(&self, name: &str, entry: &mut Entry) -> bool {
         let runtime = &self.shared.runtime;
-        entry.look(&self.dir, name, |bytes, digest, replaces| {
+        entry.look(&self.dir, name, |shipped, replaces| {
+            let Shipped { bytes, digest, fixtures } = shipped;
             let module = runtime.load(name, bytes, digest, self.cache.as_ref()).map_err(|error| error.to_string())?;
             if replaces {
                 self.try_everywhere(name, &module)?;
+            }
+            if let Some(fixtures) = fixtures {
+                fixtures::run(runtime, name, &module, fixtures).map_err(|error| error.to_string())?;
             }
             Ok(module)
         })

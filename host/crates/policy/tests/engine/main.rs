@@ -13,4 +13,5 @@ mod events;
 mod limits;
 mod loading;
 mod reload;
+mod shipped;
 mod support;

@@ -26,7 +26,7 @@ fn built() -> &'static Path {
         let target = env!("CARGO_TARGET_TMPDIR").to_owned() + "/..";
         let status = Process::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--target", "wasm32-unknown-unknown"])
-            .args(["-p", "sluicegate-test-guests", "--lib", "--examples"])
+            .args(["-p", "sluicegate-test-guests", "-p", "pii-mask", "-p", "sql-guard", "--lib", "--examples"])
             .env("CARGO_TARGET_DIR", &target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
@@ -42,6 +42,11 @@ pub fn probe() -> Vec<u8> {
 
 pub fn narrow() -> Vec<u8> {
     fs::read(built().join("examples/narrow.wasm")).unwrap()
+}
+
+/// A shipped policy.
+pub fn example(name: &str) -> Vec<u8> {
+    fs::read(built().join(format!("{}.wasm", name.replace('-', "_")))).unwrap()
 }
 
 /// The same code under another digest: a custom section is added to the module.
