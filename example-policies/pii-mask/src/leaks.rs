@@ -5,6 +5,9 @@ use sluicegate_policy::{Classes, ColumnGlob, ColumnName, Sql, Usage};
 /// Statements that store what they read.
 const COPIES: [&str; 4] = ["create table as", "create materialized view", "merge", "update"];
 
+/// Statements that run code at once. What it reads it can put anywhere: into a setting, a notification, a table.
+const RUNS_CODE: [&str; 2] = ["do", "call"];
+
 /// What COPY is beside a read or write where it is not with the client: of a file, of a program.
 const SERVER_SIDE: Classes = Classes::ADMIN.union(Classes::OPAQUE);
 
@@ -24,6 +27,10 @@ pub(crate) fn found(sql: Sql<'_>, columns: &[ColumnGlob]) -> Option<String> {
         let reason = "COPY with a file or program of the server cannot be masked; use COPY ... TO STDOUT, in a \
                       command of its own";
         return Some(reason.to_owned());
+    }
+    if let Some(kind) = RUNS_CODE.into_iter().find(|name| is(name)) {
+        let kind = kind.to_uppercase();
+        return Some(format!("{kind} runs code that can carry values past every mask; run its statements one by one"));
     }
     let copies =
         COPIES.into_iter().find(|name| is(name)).or_else(|| (is("insert") && is("select")).then_some("insert"));

@@ -1,6 +1,6 @@
-//! A write that returns rows must not run before its result is decided: a refusal that comes with
-//! the first row would come too late. In the simple protocol the gate therefore has the server
-//! describe such a statement first, and forwards the Query only then.
+//! A write that returns rows, or a call of a user's function, must not run before its result is
+//! decided: a refusal that comes with the first row would come too late. In the simple protocol the
+//! gate therefore has the server describe such a statement first, and forwards the Query only then.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sluicegate_core::{Denial, InFlight, sql::Classes};
@@ -26,12 +26,12 @@ pub struct Probe {
     shape: Option<Shape>,
 }
 
-/// Whether the text writes, may return rows, and somebody looks at them.
+/// Whether the text writes, or calls functions that may, returns rows, and somebody looks at them.
 pub fn must_probe(run: &Run) -> bool {
     let returns = |statement: &Statement| statement.outputs != Outputs::None && statement.copy.is_none();
-    run.flight.as_ref().is_some_and(InFlight::sees_results)
-        && run.analysis.facts.classes.contains(Classes::DML)
-        && run.analysis.statements.iter().any(returns)
+    let facts = &run.analysis.facts;
+    let writes = facts.classes.contains(Classes::DML) || facts.functions.iter().any(|function| !function.builtin);
+    run.flight.as_ref().is_some_and(InFlight::sees_results) && writes && run.analysis.statements.iter().any(returns)
 }
 
 impl Machine {
@@ -42,7 +42,7 @@ impl Machine {
         } else if self.open {
             Some(Denial::gate("end the extended query with Sync before a write that returns rows"))
         } else if run.analysis.statements.len() > 1 {
-            let reason = "a write that returns rows must be sent alone, so that its result is decided before it runs";
+            let reason = "a write or a function that returns rows must be sent alone, so that its result is decided before it runs";
             Some(Denial::gate(reason))
         } else {
             None
