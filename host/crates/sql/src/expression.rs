@@ -13,9 +13,9 @@ use crate::{
     facts::Origin,
     functions,
     names::{object_name, part_name},
-    query::is_keyword,
+    projection::is_keyword,
     reader::{Read, Reader, foreign},
-    scope::{Columns, Scope},
+    scope::{Columns, Scope, is_setting_name},
 };
 
 impl<'a> Reader<'a, '_> {
@@ -198,22 +198,12 @@ impl<'a> Reader<'a, '_> {
             | B::Regexp
             | B::Glob
             | B::Assignment => foreign("an operator"),
-            B::PGCustomBinaryOperator(parts) => {
-                let own =
-                    ["+", "-", "*", "/", "%", "=", "<>", "<", ">", "<=", ">=", "~", "~*", "!~", "!~*", "~~", "||"];
-                match parts.as_slice() {
-                    [schema, name] if schema == "pg_catalog" && own.contains(&name.as_str()) => Ok(Origin::none()),
-                    _ => Ok(self.unknown_operator()),
-                }
+            B::PGCustomBinaryOperator(_) | B::Custom(_) => {
+                self.facts.reaches_unknown();
+                Ok(Origin::unknown())
             }
-            B::Custom(_) => Ok(self.unknown_operator()),
             _ => Ok(Origin::none()),
         }
-    }
-
-    fn unknown_operator(&mut self) -> Origin {
-        self.facts.reaches_unknown();
-        Origin::unknown()
     }
 
     fn function(&mut self, function: &Function, scope: &Scope<'_, 'a>, usage: Usage) -> Read<Origin> {
@@ -276,7 +266,7 @@ impl<'a> Reader<'a, '_> {
         }
         self.settings_may_change |= name == "set_config";
         if functions::is_carrier(name) {
-            if arguments.known && arguments.sources.is_empty() {
+            if arguments.known && arguments.sources.iter().all(is_setting_name) {
                 return Ok(arguments);
             }
             return Err(format!("{name} would carry stored values to where no column names them"));

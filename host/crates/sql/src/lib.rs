@@ -18,6 +18,7 @@ mod functions;
 mod lex;
 mod names;
 mod objects;
+mod projection;
 mod query;
 mod reader;
 mod scope;

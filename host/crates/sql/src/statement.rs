@@ -140,6 +140,8 @@ impl<'a> Session<'a> {
         let Reader { settings_may_change, unknown_code: names_may_change, catalog_changed, .. } = reader;
         let settings_may_change = settings_may_change || names_may_change;
         let outputs = match columns {
+            // SELECT INTO keeps its rows.
+            _ if catalog_changed => Outputs::None,
             Columns::Listed(columns) if columns.is_empty() => Outputs::None,
             Columns::Listed(columns) => Outputs::Aligned(columns.into_iter().map(|column| column.output).collect()),
             Columns::Relation(_) | Columns::Unknown => Outputs::Unknown,

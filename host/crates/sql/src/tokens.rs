@@ -203,11 +203,17 @@ impl<'t> Tokens<'t> {
     /// is the same for every text that normalises alike.
     pub fn parsed(self) -> Vec<Parsed> {
         let mut parsed = Vec::with_capacity(self.len() + 2);
-        for index in 0..self.len() {
+        let mut index = 0;
+        while index < self.len() {
             if self.is_only(index) {
-                continue;
+                index += 1;
+            } else if self.is_own_operator(index) {
+                parsed.push(symbol(self.raw(index + 4)));
+                index += 6;
+            } else {
+                parsed.push(self.parsed_token(index));
+                index += 1;
             }
-            parsed.push(self.parsed_token(index));
         }
         parsed
     }
@@ -222,6 +228,17 @@ impl<'t> Tokens<'t> {
             Some(Kind::Operator | Kind::Symbol) => symbol(self.raw(index)),
             None => Parsed::EOF,
         }
+    }
+
+    /// Whether `OPERATOR(pg_catalog.=)` stands here, which is the server's own `=`. What it takes as its
+    /// operands may differ; which columns are in the expression does not.
+    fn is_own_operator(self, index: usize) -> bool {
+        self.is_word(index, "operator")
+            && self.is_symbol(index + 1, "(")
+            && self.identifier(index + 2).as_deref() == Some("pg_catalog")
+            && self.is_symbol(index + 3, ".")
+            && self.kind(index + 4) == Some(Kind::Operator)
+            && self.is_symbol(index + 5, ")")
     }
 
     /// Whether the word here is the ONLY before a table's name, which sqlparser does not know. What it

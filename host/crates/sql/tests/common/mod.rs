@@ -50,7 +50,13 @@ impl World {
     }
 }
 
-fn relation(oid: Oid, schema: &str, name: &str, kind: RelationKind, columns: &[(&str, Option<(Oid, i16)>)]) -> Relation {
+fn relation(
+    oid: Oid,
+    schema: &str,
+    name: &str,
+    kind: RelationKind,
+    columns: &[(&str, Option<(Oid, i16)>)],
+) -> Relation {
     let columns = columns.iter().zip(1..).map(|((name, source), attnum)| CatalogColumn {
         attnum,
         name: Arc::from(*name),
@@ -91,14 +97,39 @@ pub fn catalog() -> Catalog {
         view(20010, "guarded", &[20001, 0], &[("id", Some((20001, 1)))]),
         table(20011, "public", "accounts", &["aid", "bid", "abalance", "filler"]),
     ];
-    for (oid, name) in (1000..).zip(["pg_class", "pg_namespace", "pg_stats", "pg_statistic", "pg_attribute", "pg_type"]) {
+    for (oid, name) in (1000..).zip(["pg_class", "pg_namespace", "pg_stats", "pg_statistic", "pg_attribute", "pg_type"])
+    {
         relations.push(table(oid, "pg_catalog", name, &["oid", "relname"]));
     }
     let types = [(23, "int4"), (25, "text"), (2206, "regtype"), (20100, "status")];
     let builtin = [
-        "abs", "btrim", "concat", "count", "date_part", "extract", "generate_series", "length", "lower", "max", "md5",
-        "now", "pg_notify", "query_to_xml", "rank", "row_to_json", "set_config", "string_agg", "substring", "sum", "unnest",
-        "upper", "pg_terminate_backend", "current_setting", "shadowed", "to_json", "nextval",
+        "abs",
+        "btrim",
+        "concat",
+        "count",
+        "date_part",
+        "extract",
+        "generate_series",
+        "length",
+        "lower",
+        "max",
+        "md5",
+        "now",
+        "pg_notify",
+        "query_to_xml",
+        "rank",
+        "row_to_json",
+        "set_config",
+        "string_agg",
+        "substring",
+        "sum",
+        "unnest",
+        "upper",
+        "pg_terminate_backend",
+        "current_setting",
+        "shadowed",
+        "to_json",
+        "nextval",
     ];
     let user = ["shadowed", "leak", "reveal"];
     Catalog::new(
@@ -158,4 +189,31 @@ pub fn facts(facts: &SqlFacts) -> String {
         line.push("unanalysable".to_owned());
     }
     line.join("; ")
+}
+
+/// What a fresh PostgreSQL 15 has in its catalog.
+pub fn server_catalog() -> Catalog {
+    let mut relations = Vec::new();
+    let mut types = HashMap::new();
+    let mut functions = HashSet::new();
+    for line in include_str!("../fixtures/catalog.txt").lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["function", names @ ..] => functions.extend(names.iter().map(|name| (*name).to_owned())),
+            ["type", names @ ..] => {
+                for name in names {
+                    types.insert(u32::try_from(types.len()).unwrap(), Arc::from(*name));
+                }
+            }
+            ["relation", oid, name, kind, reads, columns @ ..] => {
+                let (schema, name) = name.split_once('.').unwrap();
+                let kind = if *kind == "v" { RelationKind::View } else { RelationKind::Table };
+                let columns: Vec<_> = columns.iter().map(|column| (*column, None)).collect();
+                let reads = reads.split(',').filter_map(|oid| oid.parse().ok()).collect();
+                relations.push(Relation { reads, ..relation(oid.parse().unwrap(), schema, name, kind, &columns) });
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    Catalog::new(2, relations, types, functions, HashSet::new())
 }
