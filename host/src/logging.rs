@@ -19,7 +19,7 @@ pub enum Format {
 /// Starts logging. `level` is `error`, `warn`, `info`, `debug` or `trace`, or a list of directives such
 /// as `info,sluicegate_postgres=debug`.
 pub fn start(format: Format, level: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)
+    let filter = EnvFilter::try_new(format!("notify=warn,{level}"))
         .with_context(|| format!("`{level}` is not a log level: write error, warn, info, debug or trace"))?;
     let registry = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_writer(std::io::stderr);

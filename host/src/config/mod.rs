@@ -1,7 +1,7 @@
 //! The configuration: one TOML file, read into what the gateway needs and nothing more. Everything
 //! found wrong is reported at once, with its place; see [`report`].
 //!
-//! * [`parse`] goes through the file and checks what can be known from the text alone.
+//! * [`parse`] and [`targets`] go through the file and check what can be known from the text alone.
 //! * [`world`] checks what the text points to: secrets, certificates, modules and their settings.
 //! * [`fields`] and [`section`] are how tables become structs.
 
@@ -9,6 +9,7 @@ mod fields;
 mod parse;
 pub mod report;
 pub mod section;
+mod targets;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,140 @@
+//! The `[[target]]` tables: what every protocol's targets share. What is a protocol's own is read by
+//! its adapter.
+
+use std::{collections::HashMap, ops::Range, path::Path};
+
+use sluicegate_core::{Principal, policy::Binding};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    BindingSpans, Target, TargetSpans,
+    parse::{Reader, Table, span_of},
+    report::Problem,
+    section::{self, list, meant},
+};
+use crate::serve::{PROTOCOLS, Protocol};
+
+/// Keys whose value is a secret's source, never the secret.
+const SECRET_SOURCES: [&str; 1] = ["password"];
+
+impl Reader<'_> {
+    /// Reads every target, each with the places of its `allow` rules.
+    pub(super) fn targets(&mut self, value: Option<Spanned<DeValue<'_>>>) -> Vec<(Target, Vec<Range<usize>>)> {
+        let tables = value.map(|v| section::tables(self.report, "target", v)).unwrap_or_default();
+        let mut names: HashMap<String, usize> = HashMap::new();
+        tables.into_iter().filter_map(|table| self.target(table, &mut names)).collect()
+    }
+
+    fn target(&mut self, table: Table<'_>, names: &mut HashMap<String, usize>) -> Option<(Target, Vec<Range<usize>>)> {
+        let span = table.span();
+        let mut table = table.into_inner();
+        let name: Option<Spanned<String>> = self.required(&mut table, "name", span.clone());
+        let protocol: Option<Spanned<String>> = self.required(&mut table, "protocol", span.clone());
+        let (allow, allow_at) = self.allow(table.remove("allow"));
+        let policies = table.remove("policy").map(|v| section::tables(self.report, "target.policy", v));
+        let bindings: Vec<_> = policies.into_iter().flatten().filter_map(|policy| self.binding(policy)).collect();
+        let name = name?;
+        let (name_at, name) = (name.span(), name.into_inner());
+        self.unique("target", &name, name_at.clone(), names);
+        if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
+            let problem =
+                Problem::error("a target's name has 1 to 63 bytes and no control characters").at(name_at.clone());
+            self.report.push(problem.help("clients ask for the target by this name"));
+        }
+        let protocol = self.protocol(&protocol?)?;
+        self.secret_sources(&mut table);
+        let keys = table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect();
+        let mut settings = (protocol.read_target)(self.report, Spanned::new(span, table))?;
+        settings.resolve_paths(&self.base);
+        let (bindings, at): (Vec<_>, Vec<_>) = bindings.into_iter().unzip();
+        let spans = TargetSpans { name: name_at, keys, bindings: at };
+        Some((Target { name, protocol, allow, bindings, settings, spans }, allow_at))
+    }
+
+    fn protocol(&mut self, name: &Spanned<String>) -> Option<&'static Protocol> {
+        let found = PROTOCOLS.iter().find(|p| p.name == name.get_ref());
+        if found.is_none() {
+            let known: Vec<&str> = PROTOCOLS.iter().map(|p| p.name).collect();
+            let written = name.get_ref().escape_debug();
+            let problem =
+                Problem::error(format!("the protocol `{written}` is not supported by this version of Sluicegate"));
+            let help = match meant(name.get_ref(), &known) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("known: {}", list(&known)),
+            };
+            self.report.push(problem.at(name.span()).help(help));
+        }
+        found
+    }
+
+    fn allow(&mut self, value: Option<Spanned<DeValue<'_>>>) -> (Vec<Principal>, Vec<Range<usize>>) {
+        let texts: Option<Vec<Spanned<String>>> = value.and_then(|value| section::value(self.report, value));
+        let mut allow = Vec::new();
+        for text in texts.into_iter().flatten() {
+            match text.get_ref().parse::<Principal>() {
+                Ok(principal) => allow.push((principal, text.span())),
+                Err(error) => self.report.push(Problem::error(error.to_string()).at(text.span())),
+            }
+        }
+        allow.into_iter().unzip()
+    }
+
+    fn binding(&mut self, table: Table<'_>) -> Option<(Binding, BindingSpans)> {
+        let module_at = span_of(&table, "module");
+        let settings_at = span_of(&table, "settings");
+        if let Some(date) = table.get_ref().get("settings").and_then(find_date) {
+            let problem = Problem::error("settings are handed to the policy as JSON, which has no dates").at(date);
+            self.report.push(problem.help("write it as a string"));
+        }
+        let binding: Binding = section::read(self.report, "[[target.policy]]", table, &[])?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if binding.module.is_empty() || !binding.module.chars().all(is_name) {
+            let stem = Path::new(&binding.module).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let problem =
+                Problem::error("`module` is a module's name, of letters, digits, `-` and `_`").at(module_at.clone());
+            self.report.push(problem.help(format!("`{stem}` is `{stem}.wasm` in the policies folder")));
+        }
+        Some((binding, BindingSpans { module: module_at, settings: settings_at }))
+    }
+
+    /// A password written into the file: it is named and never shown, so serde must not see it.
+    fn secret_sources(&mut self, table: &mut DeTable<'_>) {
+        for key in SECRET_SOURCES {
+            if table.get(key).is_none_or(|value| value.get_ref().is_table()) {
+                continue;
+            }
+            let Some(value) = table.remove(key) else { continue };
+            let problem = Problem::error(format!("a `{key}` is never written into this file")).at(value.span());
+            self.report
+                .push(problem.help(format!("write `{key} = {{ env = \"NAME\" }}` or `{key} = {{ file = \"path\" }}`")));
+        }
+    }
+
+    fn required<T: serde::de::DeserializeOwned>(
+        &mut self,
+        table: &mut DeTable<'_>,
+        key: &str,
+        span: Range<usize>,
+    ) -> Option<T> {
+        match table.remove(key) {
+            Some(value) => section::value(self.report, value),
+            None => {
+                self.report.push(Problem::error(format!("this target has no `{key}`")).at(span));
+                None
+            }
+        }
+    }
+}
+
+/// The place of the first date or time in a value.
+fn find_date(value: &Spanned<DeValue<'_>>) -> Option<Range<usize>> {
+    match value.get_ref() {
+        DeValue::Datetime(_) => Some(value.span()),
+        DeValue::Array(items) => items.iter().find_map(find_date),
+        DeValue::Table(table) => table.values().find_map(find_date),
+        _ => None,
+    }
+}
