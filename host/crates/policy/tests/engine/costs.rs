@@ -1,10 +1,10 @@
 //! What a call costs. Prints; run it by hand:
 //! `cargo test -p sluicegate-policy-engine --test engine -- --ignored --nocapture costs`
 
-use std::{hint::black_box, time::Instant};
+use std::{hint::black_box, sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
-use sluicegate_core::{Batch, BatchColumn, policy::Mode};
+use sluicegate_core::{Batch, BatchColumn, Command, policy::Mode};
 
 use crate::support::*;
 
@@ -66,8 +66,34 @@ fn costs() {
     measure("rows, per value, 256 rows of 4 columns", 1024, || {
         black_box(flight.rows(&rows));
     });
+    shipped(&command, &rows);
     measure("the first command of a session (an instance starts)", 1, || {
         black_box(ask(&mut fixture.open(), &command));
+    });
+}
+
+/// The shipped policies with settings that make them work.
+fn shipped(command: &Arc<Command>, rows: &Batch) {
+    let fixture = Fixture::new();
+    fixture.put("sql-guard", &example("sql-guard"));
+    fixture.put("pii-mask", &example("pii-mask"));
+    fixture.bind(vec![binding("sql-guard", Mode::Enforce, json!({ "deny": ["ddl", "drop"], "require_where": true }))]);
+    let mut session = fixture.open();
+    measure("sql-guard, a command", 1, || {
+        black_box(ask(&mut session, command));
+    });
+    let settings = json!({ "columns": ["*.secret"], "detect": ["card", "email", "ssn"] });
+    fixture.bind(vec![binding("pii-mask", Mode::Enforce, settings)]);
+    let mut session = fixture.open();
+    let schema = schema();
+    measure("pii-mask, a command and its result of 4 columns", 1, || {
+        let (_, mut flight) = ask(&mut session, command);
+        black_box(flight.result(&schema));
+    });
+    let (_, mut flight) = ask(&mut session, command);
+    assert!(flight.result(&schema).plan.inspects());
+    measure("pii-mask, rows, per value looked into", 1024, || {
+        black_box(flight.rows(rows));
     });
 }
 
