@@ -208,7 +208,8 @@ impl InFlight {
 
     /// Asks the policies about a result that is about to flow.
     pub fn result(&mut self, schema: &Arc<ResultSchema>) -> Result<MaskPlan, Denial> {
-        let ruling = self.flight.result(schema);
+        let mut ruling = self.flight.result(schema);
+        ruling.plan.harden(&schema.columns);
         self.note(ruling.opinions);
         match ruling.denial {
             None => Ok(ruling.plan),

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::result::{Column, Resolution};
+
 /// What a policy says about a session or a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
@@ -124,6 +126,17 @@ impl MaskPlan {
         self.max_rows = Some(self.max_rows.map_or(rows, |before| before.min(rows)));
     }
 
+    /// Where a column shows a computed value, a mask that leaves something of it would leave what the
+    /// computation chose: `left(ssn, 7)` shows with its end what the mask of `ssn` hides. Such a mask
+    /// redacts.
+    pub fn harden(&mut self, columns: &[Column]) {
+        for (slot, column) in self.columns.iter_mut().zip(columns) {
+            if column.resolution != Resolution::Stored {
+                slot.mask = slot.mask.take().map(|mask| if mask.rank() == 0 { Mask::Redact } else { mask });
+            }
+        }
+    }
+
     /// Adds everything that `other` asks for.
     pub fn merge(&mut self, other: Self) {
         let width = self.columns.len().max(other.columns.len());
@@ -194,6 +207,20 @@ mod tests {
         assert_eq!(Mask::Partial(4).stricter(Mask::Email), Mask::Redact);
         assert_eq!(Mask::Hash.stricter(Mask::Partial(2)), Mask::Hash);
         assert_eq!(Mask::Partial(4).stricter(Mask::Partial(4)), Mask::Partial(4));
+    }
+
+    #[test]
+    fn what_a_computation_shows_is_not_masked_in_part() {
+        let column =
+            |resolution| Column { name: "x".into(), type_name: "text".into(), resolution, sources: Vec::new() };
+        let mut plan = MaskPlan::default();
+        for index in 0..2 {
+            plan.mask(index, 3, Mask::Partial(4)).unwrap();
+        }
+        plan.mask(2, 3, Mask::Hash).unwrap();
+        plan.harden(&[Resolution::Stored, Resolution::Derived, Resolution::Derived].map(column));
+        let masks = plan.columns.into_iter().map(|column| column.mask).collect::<Vec<_>>();
+        assert_eq!(masks, [Some(Mask::Partial(4)), Some(Mask::Redact), Some(Mask::Hash)]);
     }
 
     #[test]
