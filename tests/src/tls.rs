@@ -22,8 +22,10 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "authority of a test");
         let key = KeyPair::generate().expect("a key can be made");
+        // Two authorities must not share a name, or clients report a broken signature, not a stranger.
+        let name: String = key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).take(24).collect();
+        params.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
         let pem = params.self_signed(&key).expect("an authority can be made").pem();
         Self { issuer: Issuer::new(params, key), pem }
     }

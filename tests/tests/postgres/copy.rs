@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
 use sluicegate_tests::{
     client::soon,
     seed::{SSN, SSN_PART},
@@ -73,6 +74,27 @@ fn a_large_copy_in_arrives_whole() {
     assert_eq!(gateway.alice().psql(&script).ok().trim(), "200000|19999900000");
     let copied = gateway.alice().psql("COPY big TO STDOUT").ok();
     assert_eq!(copied, database.direct().psql("COPY big TO STDOUT").ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokio_postgres_copies_in_and_may_stop_halfway() {
+    let (database, gateway) = masking_ssn();
+    let session = gateway.alice().connect().await;
+    session.client.batch_execute("CREATE TABLE taken (id int, t text)").await.unwrap();
+    for chunk in 0..3 {
+        let sink = soon(session.client.copy_in("COPY taken FROM STDIN")).await.unwrap();
+        let mut sink = std::pin::pin!(sink);
+        for row in 0..1000 {
+            soon(sink.send(Bytes::from(format!("{row}\tchunk {chunk}\n")))).await.unwrap();
+        }
+        if chunk < 2 {
+            assert_eq!(soon(sink.finish()).await.unwrap(), 1000);
+        }
+        // The third is dropped unfinished, which tells the server to forget it.
+    }
+    let count = soon(session.client.query_one("SELECT count(*) FROM taken", &[])).await.unwrap();
+    assert_eq!(count.get::<_, i64>(0), 2000);
+    assert_eq!(database.direct().psql("SELECT count(DISTINCT t) FROM taken").ok().trim(), "2");
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl Machine {
         match tag {
             b'd' => out.server.push(bytes),
             b'c' | b'f' => {
-                self.copy_in = false;
+                // A Flush sent while the COPY ran was swallowed by it.
+                (self.copy_in, self.flushed) = (false, false);
                 out.server.push(bytes);
             }
             b'X' => out.close = Some("the client ended it".into()),
