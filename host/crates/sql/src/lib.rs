@@ -30,3 +30,4 @@ mod write;
 pub use analyser::Analyser;
 pub use analysis::{Analysis, Context, Copy, CopyFormat, Direction, Effect, Limits, Output, Outputs, Statement};
 pub use catalog::{Catalog, CatalogColumn, Oid, Relation, RelationKind};
+pub use functions::is_indirect;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sluicegate_core::RelationName;
-use sluicegate_sql::catalog::{Catalog, CatalogColumn, Oid, Relation, RelationKind};
+use sluicegate_sql::{Catalog, CatalogColumn, Oid, Relation, RelationKind, is_indirect};
 
 use super::{
     Cause, rule,
@@ -28,38 +28,6 @@ const UNKNOWN: Oid = 0;
 
 /// Generations are unique over all targets: the analyser's cache is shared.
 static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
-
-/// Functions of the server's own that run a query or read a relation, file or log given as text, or
-/// that show stored samples of other relations.
-const READERS: [&str; 27] = [
-    "query_to_xml",
-    "query_to_xmlschema",
-    "query_to_xml_and_xmlschema",
-    "table_to_xml",
-    "table_to_xmlschema",
-    "table_to_xml_and_xmlschema",
-    "schema_to_xml",
-    "schema_to_xmlschema",
-    "schema_to_xml_and_xmlschema",
-    "database_to_xml",
-    "database_to_xmlschema",
-    "database_to_xml_and_xmlschema",
-    "cursor_to_xml",
-    "cursor_to_xmlschema",
-    "ts_stat",
-    "ts_rewrite",
-    "lo_get",
-    "loread",
-    "lo_export",
-    "pg_read_file",
-    "pg_read_binary_file",
-    "pg_logical_slot_get_changes",
-    "pg_logical_slot_peek_changes",
-    "pg_logical_slot_get_binary_changes",
-    "pg_logical_slot_peek_binary_changes",
-    "pg_mcv_list_items",
-    "pg_get_object_address",
-];
 
 /// System relations whose rows hold samples of other relations' values.
 const SAMPLES: [&str; 5] = ["pg_statistic", "pg_stats", "pg_statistic_ext_data", "pg_stats_ext", "pg_stats_ext_exprs"];
@@ -213,7 +181,7 @@ impl Draft {
             rows.one()?;
             let name = row.text(1)?;
             if row.flag(2)? {
-                if !READERS.contains(&name) {
+                if !is_indirect(name) {
                     self.closed_functions.insert(row.oid(0)?);
                 }
                 self.builtin_functions.insert(name.to_owned());

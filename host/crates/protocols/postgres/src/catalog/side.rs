@@ -21,6 +21,9 @@ use crate::{
 /// The largest row: a view's rule is as long as its definition is complicated.
 const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 
+/// How much is read at a time at least.
+const READ_SIZE: usize = 64 * 1024;
+
 pub(super) struct Side {
     stream: MaybeTls,
     buffer: BytesMut,
@@ -89,6 +92,7 @@ impl Side {
             if let Some(message) = Message::parse(&mut self.buffer).map_err(malformed)? {
                 return Ok(message);
             }
+            self.buffer.reserve(READ_SIZE);
             if self.stream.read_buf(&mut self.buffer).await.map_err(DialError::from)? == 0 {
                 let closed = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
                 return Err(DialError::from(closed).into());

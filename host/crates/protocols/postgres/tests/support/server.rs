@@ -1,6 +1,8 @@
 //! A temporary PostgreSQL of its own: data folder, free port, and gone when dropped, also when a
 //! test fails.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 use std::{
     fs,
     net::TcpListener,
