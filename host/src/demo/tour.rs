@@ -52,8 +52,9 @@ async fn mask(player: &mut Player<'_>) -> anyhow::Result<()> {
     let view = player.psql("alice", "SELECT name, tax_number FROM customer_overview ORDER BY name LIMIT 2").await?;
     let leaks = |text: &str| text.contains("519-08-4412") || text.contains("231-77-9054");
     player.check("the view shows nothing more", !leaks(&view.text));
-    let computed = player.psql("alice", "SELECT reverse(reverse(c.ssn)) AS harmless FROM customers c LIMIT 2").await?;
-    player.check("neither does an expression", !leaks(&computed.text));
+    let computed = player.psql("alice", "SELECT reverse(c.ssn) AS harmless FROM customers c LIMIT 2").await?;
+    let backwards = ["915", "132"].iter().any(|end| computed.text.contains(end));
+    player.check("neither does an expression", !leaks(&computed.text) && !backwards);
     Ok(())
 }
 
