@@ -5,7 +5,7 @@ use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
-    panic::catch_unwind,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -63,6 +63,8 @@ pub(crate) enum LoadError {
     Componentise(String),
     #[error("it is not valid WebAssembly: {0}")]
     Compile(String),
+    #[error("it is damaged in a way that the compiler does not survive; build it again")]
+    Crash,
     #[error("it imports `{0}`; a policy may import nothing but `sluicegate:policy`")]
     Import(String),
     #[error(
@@ -137,6 +139,11 @@ impl Runtime {
         digest: &str,
         cache: Option<&Cache>,
     ) -> Result<Module, LoadError> {
+        // Parsers and compilers have bugs, and a file that finds one must not end the watching of files.
+        catch_unwind(AssertUnwindSafe(|| self.make(name, bytes, digest, cache))).unwrap_or(Err(LoadError::Crash))
+    }
+
+    fn make(&self, name: &str, bytes: &[u8], digest: &str, cache: Option<&Cache>) -> Result<Module, LoadError> {
         let component = self.component(bytes, digest, cache)?;
         self.check_world(&component)?;
         let pre = self
@@ -190,12 +197,10 @@ impl Runtime {
         // wit-component takes valid modules for granted and panics over others, such as one that is
         // still being written.
         wasmtime::Module::validate(&self.engine, bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let encoded = catch_unwind(|| ComponentEncoder::default().module(bytes)?.validate(true).encode());
-        match encoded {
-            Ok(Ok(encoded)) => Ok(encoded),
-            Ok(Err(error)) => Err(LoadError::Componentise(format!("{error:#}"))),
-            Err(_) => Err(LoadError::Componentise("its component type information is damaged".to_owned())),
-        }
+        ComponentEncoder::default()
+            .module(bytes)
+            .and_then(|encoder| encoder.validate(true).encode())
+            .map_err(|error| LoadError::Componentise(format!("{error:#}")))
     }
 
     /// What compiled code depends on beside the module.

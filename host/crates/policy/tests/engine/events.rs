@@ -1,5 +1,7 @@
 //! What policies are asked, what they may answer, and how the answers of several come together.
 
+use std::sync::Mutex;
+
 use serde_json::json;
 use sluicegate_core::{
     CellMask, DenialKind, Mask,
@@ -162,6 +164,25 @@ fn counters_are_shared_by_sessions_and_outlive_instances() {
     let before = fixture.status("probe").digest;
     fixture.wait("the new file", |status| status.digest != before);
     assert_eq!(reason(&ask(&mut one, &select()).0), "3");
+}
+
+/// What the thread logs meanwhile.
+fn logged(run: impl FnOnce()) -> String {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let writer = Mutex::new(log.reopen().unwrap());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+    tracing::subscriber::with_default(subscriber, run);
+    std::fs::read_to_string(log.path()).unwrap()
+}
+
+#[test]
+fn a_policys_log_lines_are_one_line_of_a_kilobyte_under_its_name() {
+    let fixture = Fixture::probing(json!({ "command": "log" }));
+    let mut session = fixture.open();
+    let log = logged(|| assert!(ask(&mut session, &select()).0.denial.is_none()));
+    let line = log.lines().find(|line| line.contains("x x x")).expect("the line is not in the log");
+    assert!(line.contains(" INFO policy: ") && line.contains("policy=\"probe\""), "{line}");
+    assert_eq!(line.matches("x ").count(), 512);
 }
 
 #[test]
