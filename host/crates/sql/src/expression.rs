@@ -62,8 +62,8 @@ impl<'a> Reader<'a, '_> {
                 let origin = self.expression(expr, scope, usage)?;
                 Ok(origin.and(self.subquery(subquery, scope, usage)?))
             }
-            E::Like { expr, pattern, escape_char, any: false, negated: _ }
-            | E::ILike { expr, pattern, escape_char, any: false, negated: _ }
+            E::Like { expr, pattern, escape_char, any: _, negated: _ }
+            | E::ILike { expr, pattern, escape_char, any: _, negated: _ }
             | E::SimilarTo { expr, pattern, escape_char, negated: _ } => {
                 let parts = [Some(expr), Some(pattern), escape_char.as_ref()];
                 self.all(parts.into_iter().flatten(), scope, usage)

@@ -244,7 +244,7 @@ impl Scanner<'_> {
         }
         let start = self.at;
         self.at += 1;
-        if self.peek(0).is_some_and(|byte| is_identifier_start(byte)) {
+        if self.peek(0).is_some_and(is_identifier_start) {
             self.skip_while(|byte| is_identifier_start(byte) || byte.is_ascii_digit());
         }
         if self.peek(0) != Some(b'$') {

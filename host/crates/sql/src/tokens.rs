@@ -205,15 +205,13 @@ impl<'t> Tokens<'t> {
         let mut parsed = Vec::with_capacity(self.len() + 2);
         let mut index = 0;
         while index < self.len() {
-            if self.is_only(index) {
-                index += 1;
-            } else if self.is_own_operator(index) {
-                parsed.push(symbol(self.raw(index + 4)));
-                index += 6;
-            } else {
+            let (spelled, taken) = self.respelled(index);
+            parsed.extend(spelled);
+            if taken == 0 {
                 parsed.push(self.parsed_token(index));
                 index += 1;
             }
+            index += taken;
         }
         parsed
     }
@@ -229,32 +227,10 @@ impl<'t> Tokens<'t> {
             None => Parsed::EOF,
         }
     }
-
-    /// Whether `OPERATOR(pg_catalog.=)` stands here, which is the server's own `=`. What it takes as its
-    /// operands may differ; which columns are in the expression does not.
-    fn is_own_operator(self, index: usize) -> bool {
-        self.is_word(index, "operator")
-            && self.is_symbol(index + 1, "(")
-            && self.identifier(index + 2).as_deref() == Some("pg_catalog")
-            && self.is_symbol(index + 3, ".")
-            && self.kind(index + 4) == Some(Kind::Operator)
-            && self.is_symbol(index + 5, ")")
-    }
-
-    /// Whether the word here is the ONLY before a table's name, which sqlparser does not know. What it
-    /// leaves out, the table's children, is then counted as read.
-    fn is_only(self, index: usize) -> bool {
-        let before = ["from", "join", "update", "into", "using"];
-        self.is_word(index, "only")
-            && index.checked_sub(1).is_some_and(|previous| {
-                self.is_symbol(previous, ",") || before.iter().any(|word| self.is_word(previous, word))
-            })
-            && matches!(self.kind(index + 1), Some(Kind::Word | Kind::Quoted))
-    }
 }
 
 /// What sqlparser calls an operator. One that it would read as two, or not at all, is a custom one.
-fn symbol(raw: &str) -> Parsed {
+pub(crate) fn symbol(raw: &str) -> Parsed {
     match raw {
         "," => Parsed::Comma,
         "(" => Parsed::LParen,
@@ -265,7 +241,8 @@ fn symbol(raw: &str) -> Parsed {
         ";" => Parsed::SemiColon,
         ":" => Parsed::Colon,
         "::" => Parsed::DoubleColon,
-        ":=" => Parsed::Assignment,
+        // The older spelling of `=>`.
+        ":=" => Parsed::RArrow,
         "=" => Parsed::Eq,
         "*" => Parsed::Mul,
         _ => match Tokenizer::new(&PostgreSqlDialect {}, raw).tokenize().as_deref() {

@@ -113,7 +113,8 @@ impl Session<'_> {
             return Err(format!("{} what is not known", verb.to_uppercase()));
         };
         facts.class(object.classes);
-        if object.code && verb == "create" {
+        // Altering an extension may run its scripts.
+        if object.code && (verb == "create" || verb == "alter" && object.name == "extension") {
             facts.class(Classes::OPAQUE);
             facts.reaches_unknown();
         }

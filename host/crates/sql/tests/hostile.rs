@@ -280,6 +280,33 @@ fn hidden_reads_are_not_called_harmless() {
     }
 }
 
+/// What is said in other words for the parser is only what holds no column and calls nothing.
+#[test]
+fn spelling_hides_nothing() {
+    let world = World::new();
+    let columns = |text: &str| {
+        let facts = world.read(text).facts.clone();
+        assert_eq!(facts.unanalysable, None, "{text}");
+        facts.functions.iter().any(|function| function.name == "leak")
+    };
+    assert!(!columns("insert into people (id) values (1) on conflict (lower(ssn)) where id > 1 do nothing"));
+    assert!(columns(
+        "insert into people (id) values (leak()) on conflict (id) do update set id = leak() where leak() > 1"
+    ));
+    assert!(columns("select concat(variadic leak()) from only people where id between symmetric leak() and 2"));
+    for text in [
+        "insert into people select p.id from people p join orders o on conflict(leak()) where leak() > 1 on conflict do nothing",
+        "select 1 from people join orders on conflict(leak()) where leak() > 1",
+        "select 1 from people join orders on conflict (leak())",
+    ] {
+        let facts = world.read(text).facts.clone();
+        assert!(
+            facts.unanalysable.is_some() || facts.functions.iter().any(|function| function.name == "leak"),
+            "{text}"
+        );
+    }
+}
+
 /// Functions that would carry values out of the columns' sight.
 #[test]
 fn values_are_not_carried_away() {

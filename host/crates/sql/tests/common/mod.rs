@@ -1,6 +1,7 @@
 //! A small catalog to read texts against, and analyses in one line for tables of tests.
 
 #![allow(dead_code, reason = "each test file uses its own part of this module")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up must fail")]
 
 use std::{
     collections::{HashMap, HashSet},
