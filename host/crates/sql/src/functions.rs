@@ -132,3 +132,15 @@ pub fn is_administrative(name: &str) -> bool {
 pub fn is_mirror(name: &str) -> bool {
     MIRRORS.binary_search(&name).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_that_are_searched_are_sorted() {
+        for list in [SYNTAX, CARRIERS, ADMINISTRATIVE, MIRRORS] {
+            assert!(list.is_sorted(), "{list:?}");
+        }
+    }
+}

@@ -22,6 +22,7 @@ mod projection;
 mod query;
 mod reader;
 mod scope;
+mod settings;
 mod spelling;
 mod statement;
 mod tokens;
