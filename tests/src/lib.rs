@@ -1,6 +1,7 @@
 //! The harness of the end-to-end tests: it starts a real PostgreSQL and the real gateway, and drives
 //! real clients through it. Everything it starts ends with the test process, however that ends.
 
+pub mod builder;
 pub mod client;
 pub mod gateway;
 pub mod guard;

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{Read, Seek, Write},
+    net::{IpAddr, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -144,6 +145,14 @@ pub fn eventually(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) 
         assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// An address of this machine that is not loopback; none where it has no network.
+pub fn outside_address() -> Option<IpAddr> {
+    // Nothing is sent: to connect a datagram socket only chooses the address it would send from.
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_loopback())
 }
 
 /// A TCP port on loopback that was free a moment ago.

@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{IpAddr, TcpStream},
     time::Duration,
 };
 
@@ -41,7 +41,12 @@ pub struct Wire {
 impl Wire {
     /// Connects to a port of 127.0.0.1 and says nothing.
     pub fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+        Self::connect_to(IpAddr::from([127, 0, 0, 1]), port)
+    }
+
+    /// Connects to a port of another address of this machine and says nothing.
+    pub fn connect_to(address: IpAddr, port: u16) -> Self {
+        let stream = TcpStream::connect((address, port)).expect("somebody listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket takes a timeout");
         stream.set_nodelay(true).expect("a socket takes the option");
         Self { stream }

@@ -255,13 +255,8 @@ impl Machine {
 
 /// Whether what the catalog says may be different once it ran.
 pub(super) fn changes_catalog(analysis: &Analysis) -> bool {
-    let harmless = |kind: &str| matches!(kind, "set" | "reset" | "discard") || kind.starts_with("set ");
     let hidden = analysis.facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE);
-    let changes = |s: &sluicegate_sql::Statement| {
-        let ends = s.effect == Effect::EndTransaction;
-        s.catalog_changed || s.settings_may_change && !ends && !harmless(&s.kind)
-    };
-    hidden || analysis.statements.iter().any(changes)
+    hidden || analysis.statements.iter().any(|s| s.catalog_changed || s.names_may_change)
 }
 
 /// Whether a statement is COPY ... TO STDOUT.

@@ -1,0 +1,192 @@
+//! What a test's gateway is to be: its targets, its policies, and the rest of its configuration.
+
+use std::{fmt::Write, fs, path::Path, process::Command, time::Duration};
+
+use crate::{
+    gateway::{Gateway, TARGET, put},
+    guard::Guarded,
+    policies,
+    postgres::{APP, APP_PASSWORD, Database},
+    programs::{eventually, free_port, sluicegate_program},
+    users,
+};
+
+/// What a gateway is to be, before it starts.
+pub struct Builder {
+    targets: Vec<Target>,
+    top: String,
+    tls: Option<(String, String)>,
+    listen: String,
+    modules: Vec<(String, Vec<u8>)>,
+}
+
+struct Target {
+    name: String,
+    address: String,
+    database: String,
+    allow: &'static str,
+    extra: String,
+    policies: Vec<String>,
+}
+
+impl Builder {
+    pub(crate) fn new(database: &Database) -> Self {
+        let targets = vec![Target::new(TARGET, database)];
+        Self { targets, top: String::new(), tls: None, listen: "127.0.0.1".to_owned(), modules: Vec::new() }
+    }
+
+    /// Binds a policy to the newest target, with settings as TOML keys: `columns = ["*.ssn"]`. A
+    /// shipped policy of that name is deployed, unless [`Builder::module`] gave one.
+    pub fn policy(self, module: &str, settings: &str) -> Self {
+        self.bind(module, "enforce", settings)
+    }
+
+    /// Binds a policy that decides and changes nothing.
+    pub fn monitor(self, module: &str, settings: &str) -> Self {
+        self.bind(module, "monitor", settings)
+    }
+
+    fn bind(mut self, module: &str, mode: &str, settings: &str) -> Self {
+        let settings = if settings.is_empty() { String::new() } else { format!("settings = {{ {settings} }}\n") };
+        let binding = format!("[[target.policy]]\nmodule = \"{module}\"\nmode = \"{mode}\"\n{settings}");
+        self.newest().policies.push(binding);
+        self
+    }
+
+    /// Puts a module into the policies folder.
+    pub fn module(mut self, name: &str, module: Vec<u8>) -> Self {
+        self.modules.push((name.to_owned(), module));
+        self
+    }
+
+    /// Adds lines to the newest target.
+    pub fn target_lines(mut self, lines: &str) -> Self {
+        writeln!(self.newest().extra, "{lines}").expect("a string takes everything");
+        self
+    }
+
+    /// Who may use the newest target, as a TOML list.
+    pub fn allow(mut self, principals: &'static str) -> Self {
+        self.newest().allow = principals;
+        self
+    }
+
+    /// Adds another target.
+    pub fn target(mut self, name: &str, database: &Database) -> Self {
+        self.targets.push(Target::new(name, database));
+        self
+    }
+
+    /// Sends the newest target's sessions to another address.
+    pub fn address(mut self, address: &str) -> Self {
+        self.newest().address = address.to_owned();
+        self
+    }
+
+    /// Adds lines at the top of the configuration.
+    pub fn top(mut self, lines: &str) -> Self {
+        writeln!(self.top, "{lines}").expect("a string takes everything");
+        self
+    }
+
+    /// Gives the gateway a certificate and its key, as PEM.
+    pub fn tls(mut self, (certificate, key): (String, String)) -> Self {
+        self.tls = Some((certificate, key));
+        self
+    }
+
+    /// Listens on another address than 127.0.0.1.
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
+        self
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(self) -> Gateway {
+        let mut gateway = self.spawn();
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    /// Starts a gateway that is expected to refuse its configuration, and returns what it says.
+    pub fn refused(self) -> String {
+        let mut gateway = self.spawn();
+        gateway.expects_failure = true;
+        eventually("the gateway refuses to start", Duration::from_secs(30), || !gateway.process.is_running());
+        gateway.log()
+    }
+
+    fn spawn(mut self) -> Gateway {
+        let folder = tempfile::Builder::new().prefix("sluicegate-").tempdir().expect("a temporary folder").keep();
+        let port = free_port();
+        fs::create_dir(folder.join("policies")).expect("our own folder");
+        self.deploy_bound();
+        for (name, module) in &self.modules {
+            put(&folder, name, module);
+        }
+        if let Some((certificate, key)) = &self.tls {
+            fs::write(folder.join("gate.pem"), certificate).expect("our own folder");
+            write_secret(&folder.join("gate.key"), key);
+        }
+        let config = self.config(port);
+        fs::write(folder.join("sluicegate.toml"), &config).expect("our own folder");
+        let log = fs::File::create(folder.join("log")).expect("our own folder");
+        let mut command = Command::new(sluicegate_program());
+        command.args(["serve", "--config"]).arg(folder.join("sluicegate.toml")).args(["--log-level", "info"]);
+        command.env("ORDERS_PASSWORD", APP_PASSWORD).current_dir(&folder);
+        command.stdout(log.try_clone().expect("a file handle can be doubled")).stderr(log);
+        Gateway { process: Guarded::start(command, "TERM", &folder), port, config, expects_failure: false }
+    }
+
+    fn deploy_bound(&mut self) {
+        for name in ["pii-mask", "sql-guard"] {
+            let bound = self.targets.iter().flat_map(|target| &target.policies).any(|text| text.contains(name));
+            if bound && !self.modules.iter().any(|(given, _)| given == name) {
+                self.modules.push((name.to_owned(), policies::shipped(name)));
+            }
+        }
+    }
+
+    fn config(&self, port: u16) -> String {
+        let Self { top, listen, .. } = self;
+        let mut text = format!("data_dir = \"data\"\n{top}\n[listen]\npostgres = \"{listen}:{port}\"\n");
+        text.push_str("[policies]\ndir = \"policies\"\n");
+        if self.tls.is_some() {
+            text.push_str("[tls]\ncert = \"gate.pem\"\nkey = \"gate.key\"\n");
+        }
+        text.push_str(users::config());
+        for Target { name, address, database, allow, extra, policies } in &self.targets {
+            write!(
+                text,
+                "[[target]]\nname = \"{name}\"\nprotocol = \"postgres\"\naddress = \"{address}\"\ndatabase = \"{database}\"\n\
+                 username = \"{APP}\"\npassword = {{ env = \"ORDERS_PASSWORD\" }}\nallow = {allow}\n{extra}"
+            )
+            .expect("a string takes everything");
+            policies.iter().for_each(|policy| text.push_str(policy));
+        }
+        text
+    }
+
+    fn newest(&mut self) -> &mut Target {
+        self.targets.last_mut().expect("a gateway starts with one target")
+    }
+}
+
+impl Target {
+    fn new(name: &str, database: &Database) -> Self {
+        Self {
+            name: name.to_owned(),
+            address: format!("127.0.0.1:{}", database.port()),
+            database: database.name.clone(),
+            allow: r#"["group:engineering", "group:admin", "user:ci-migrate"]"#,
+            extra: String::new(),
+            policies: Vec::new(),
+        }
+    }
+}
+
+fn write_secret(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, text).expect("our own folder");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("our own file");
+}
