@@ -46,17 +46,19 @@ fn an_endless_loop_ends_at_the_deadline() {
     misbehaves("loop", "the policy failed: it took longer than 200 ms");
     let fixture = Fixture::with(|config| config.deadline = Duration::from_millis(20));
     fixture.put("probe", &probe());
-    fixture.bind(vec![binding("probe", Mode::Enforce, json!({ "command": "loop" }))]);
     let mut session = fixture.open();
-    let fastest = (0..3)
-        .map(|_| {
+    let times: Vec<Duration> = (0..12)
+        .map(|n| {
+            // Other settings, so that the failures before do not count.
+            fixture.bind(vec![binding("probe", Mode::Enforce, json!({ "command": "loop", "limit": n }))]);
             let start = Instant::now();
-            assert!(ask(&mut session, &select()).0.denial.is_some());
+            assert!(reason(&ask(&mut session, &select()).0).ends_with("it took longer than 20 ms"));
             start.elapsed()
         })
-        .min()
-        .unwrap();
-    assert!((Duration::from_millis(19)..Duration::from_millis(60)).contains(&fastest), "{fastest:?}");
+        .collect();
+    assert!(times.iter().all(|time| *time >= Duration::from_millis(19)), "{times:?}");
+    // The others may have had to wait for a processor.
+    assert!(times.iter().any(|time| *time < Duration::from_millis(60)), "{times:?}");
 }
 
 /// How long the policy takes for so many rounds beside threads that want the processor too, and
