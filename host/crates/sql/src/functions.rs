@@ -113,9 +113,10 @@ pub fn is_syntax(name: &str) -> bool {
     SYNTAX.binary_search(&name).is_ok()
 }
 
-/// Whether the server's function of this name may give data that its arguments do not hold.
+/// Whether the server's function of this name may give data that its arguments do not hold, or carry its
+/// arguments to where no column names them. A view that calls one reads what cannot be told.
 pub fn is_indirect(name: &str) -> bool {
-    INDIRECT.iter().any(|prefix| name.starts_with(prefix))
+    is_carrier(name) || INDIRECT.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether the server's function of this name stores its arguments outside relations.

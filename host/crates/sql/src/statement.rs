@@ -202,6 +202,7 @@ impl<'a> Session<'a> {
             }
             (Err(reason), "create view") => {
                 tracing::debug!(reason, "a view's query could not be read");
+                facts.class(Classes::OPAQUE);
                 facts.reaches_unknown();
                 body_facts.finish(1)
             }
