@@ -13,7 +13,7 @@ mod watch;
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use sluicegate_core::{Gate, secret::SecretSource};
-use sluicegate_net::{Listener, ServerTls, Stop};
+use sluicegate_net::{Listener, ServerTls, Stop, TlsError};
 use toml::{Spanned, de::DeTable};
 use zeroize::Zeroizing;
 
@@ -78,10 +78,10 @@ impl ProtocolTarget {
         }
     }
 
-    /// The files it reads when it dials, by key.
-    pub fn files(&self) -> Vec<(&'static str, &Path)> {
+    /// Whether it could be made ready to dial: its certificate authorities and how they are used.
+    pub fn try_out(&self) -> Result<(), TlsError> {
         match self {
-            Self::Postgres(target) => target.ca.iter().map(|path| ("ca", path.as_path())).collect(),
+            Self::Postgres(target) => sluicegate_postgres::Target::prepare(target.clone()).map(drop),
         }
     }
 }

@@ -36,6 +36,8 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 pub struct Config {
     /// The file it was read from.
     pub path: PathBuf,
+    /// What the file held, to notice changes.
+    pub text: String,
     /// Where the gateway keeps its state.
     pub data_dir: PathBuf,
     /// When a client may see a command's completion.

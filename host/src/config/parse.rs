@@ -55,7 +55,7 @@ pub fn parse(path: &Path, text: String) -> Loaded {
     if !errors.is_empty() {
         return Loaded { config: None, report };
     }
-    let config = Reader { report: &mut report, base: base(path).to_owned() }.config(path, root.into_inner());
+    let config = Reader { report: &mut report, base: base(path).to_owned() }.config(path, &text, root.into_inner());
     Loaded { config: config.filter(|_| report.errors() == 0), report }
 }
 
@@ -82,7 +82,7 @@ pub(super) struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn config(mut self, path: &Path, mut root: DeTable<'_>) -> Option<Config> {
+    fn config(mut self, path: &Path, text: &str, mut root: DeTable<'_>) -> Option<Config> {
         let data_dir =
             root.remove("data_dir").map_or(Some(PathBuf::from(DATA_DIR)), |v| section::value(self.report, v));
         let recording = root.remove("recording").map_or(Some(Default::default()), |v| section::value(self.report, v));
@@ -101,6 +101,7 @@ impl Reader<'_> {
         }
         Some(Config {
             path: path.to_owned(),
+            text: text.to_owned(),
             data_dir: self.base.join(data_dir?),
             recording: recording?,
             tls,

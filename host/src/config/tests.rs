@@ -178,3 +178,34 @@ fn a_syntax_error_has_its_place_and_nothing_else_is_said() {
     assert!(report.contains("sluicegate.toml:11:"), "{report}");
     assert_eq!(report.matches("error").count(), 1, "{report}");
 }
+
+#[test]
+fn other_machines_need_tls_or_leave_to_do_without() {
+    let open = GOOD.replace("127.0.0.1:15432", "0.0.0.0:15432");
+    assert!(
+        rendered(&open).starts_with("error: 0.0.0.0:15432 can be reached from other machines, and there is no [tls]\n")
+    );
+    assert!(load(&format!("allow_plaintext = true\n{open}")).config.unwrap().allow_plaintext);
+    let misplaced = open.replace("[listen]\n", "[listen]\nallow_plaintext = true\n");
+    assert!(rendered(&misplaced).contains("`allow_plaintext` belongs at the top of the file"));
+}
+
+#[test]
+fn what_the_file_points_to_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("policies")).unwrap();
+    std::fs::write(folder.path().join("policies/pii-mask.wasm"), "no module").unwrap();
+    let text = GOOD.replace("HASH", HASH).replace("\"sql-guard\"", "\"pii-musk\"");
+    let Loaded { config, mut report } = parse(&folder.path().join("sluicegate.toml"), text);
+    let config = config.unwrap();
+    super::check_files(&config, &mut report);
+    super::check_policies(&config, &mut report).unwrap();
+    let said = report.plain().replace(&folder.path().display().to_string(), "");
+    let problems: Vec<&str> = said.lines().filter(|line| line.contains("error: ")).collect();
+    let [secret, refused, missing] = problems[..] else { panic!("three problems: {said}") };
+    assert!(secret.contains("the secret file `/secrets/orders` cannot be used"), "{secret}");
+    assert!(refused.contains("the policy `pii-mask` is refused"), "{refused}");
+    assert!(missing.contains("there is no module `pii-musk`"), "{missing}");
+    assert!(said.contains("/sluicegate.toml:15:12\n") && said.contains("did you mean `pii-mask`?"), "{said}");
+    assert!(!folder.path().join("state").exists(), "a check leaves no data folder behind");
+}

@@ -2,8 +2,12 @@
 
 use std::ops::Range;
 
+use sluicegate_net::{Chain, ServerTls, TlsFiles};
+
 use super::{Config, Problem, Report, Target};
 use crate::serve::gateway::bindings;
+
+const PATHS: &str = "paths start from the configuration's folder";
 
 /// Checks the files: certificates, secrets, modules.
 pub fn files(config: &Config, report: &mut Report) {
@@ -43,12 +47,9 @@ pub fn explain(config: &Config, report: &mut Report, problems: &[sluicegate_poli
 
 fn certificate(config: &Config, report: &mut Report) {
     let Some(tls) = &config.tls else { return };
-    for (key, path) in [("cert", &tls.cert), ("key", &tls.key)] {
-        if let Err(error) = std::fs::File::open(path) {
-            let message = format!("`{key}` in [tls] cannot be read: {}: {error}", path.display());
-            report
-                .push(Problem::error(message).at(tls.span.clone()).help("paths start from the configuration's folder"));
-        }
+    let files = TlsFiles { cert: tls.cert.clone(), key: tls.key.clone() };
+    if let Err(error) = ServerTls::load(files, &[]) {
+        report.push(Problem::error(Chain(&error).to_string()).at(tls.span.clone()).help(PATHS));
     }
 }
 
@@ -58,13 +59,8 @@ fn secrets(target: &Target, report: &mut Report) {
             report.push(Problem::error(error.to_string()).at(place(target, key)));
         }
     }
-    for (key, path) in target.settings.files() {
-        if let Err(error) = std::fs::File::open(path) {
-            let message = format!("`{key}` cannot be read: {}: {error}", path.display());
-            report.push(
-                Problem::error(message).at(place(target, key)).help("paths start from the configuration's folder"),
-            );
-        }
+    if let Err(error) = target.settings.try_out() {
+        report.push(Problem::error(Chain(&error).to_string()).at(place(target, "ca")).help(PATHS));
     }
 }
 

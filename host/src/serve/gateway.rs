@@ -84,7 +84,7 @@ impl Gateway {
     /// Follows the configuration's file until `stop` says so or is closed. Then there are no new
     /// sessions, and open ones have a grace, which a second word cuts short.
     pub async fn run(mut self, mut stop: mpsc::Receiver<()>) -> anyhow::Result<()> {
-        let mut watch = FileWatch::start(&self.config.path);
+        let mut watch = FileWatch::start(&self.config.path, self.config.text.as_bytes());
         let mut hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
         let mut tls_poll = tokio::time::interval(TLS_POLL);
         loop {

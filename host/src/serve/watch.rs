@@ -21,35 +21,39 @@ const KUBERNETES_LINK: &str = "..data";
 /// Watches one file.
 pub struct FileWatch {
     path: PathBuf,
-    seen: Option<Vec<u8>>,
+    seen: Vec<u8>,
     hints: mpsc::Receiver<()>,
     /// None where the system cannot watch; then polling alone must do.
     _watcher: Option<RecommendedWatcher>,
 }
 
 impl FileWatch {
-    /// Watches a file from now on.
-    pub fn start(path: &Path) -> Self {
+    /// Watches a file whose bytes were `seen`.
+    pub fn start(path: &Path, seen: &[u8]) -> Self {
         let (sender, hints) = mpsc::channel(1);
         let watcher = watcher(path, sender).inspect_err(|error| {
             tracing::warn!(%error, "the configuration's folder cannot be watched; it is looked at every {POLL:?} instead");
         });
-        Self { path: path.to_owned(), seen: std::fs::read(path).ok(), hints, _watcher: watcher.ok() }
+        Self { path: path.to_owned(), seen: seen.to_vec(), hints, _watcher: watcher.ok() }
     }
 
     /// Waits until the file's bytes are other than when this last returned. A file that is gone or
     /// cannot be read is no change. Cancel-safe.
     pub async fn changed(&mut self) {
+        // It begins with a look, so that neither a change from before the watch nor one whose hint went
+        // to a call that was cancelled is missed.
+        let mut pause = Duration::ZERO;
         loop {
             // An error means that nobody watches: then this is the poll's pause.
-            let hinted = tokio::time::timeout(POLL, self.hints.recv()).await;
-            match hinted {
+            match tokio::time::timeout(pause, self.hints.recv()).await {
                 Ok(Some(())) => tokio::time::sleep(SETTLE).await,
                 Ok(None) => tokio::time::sleep(POLL).await,
                 Err(_) => {}
             }
-            let now = tokio::fs::read(&self.path).await.ok();
-            if now.is_some() && now != self.seen {
+            pause = POLL;
+            if let Ok(now) = tokio::fs::read(&self.path).await
+                && now != self.seen
+            {
                 self.seen = now;
                 return;
             }
@@ -87,7 +91,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("gate.toml");
         std::fs::write(&path, "a").unwrap();
-        let mut watch = FileWatch::start(&path);
+        let mut watch = FileWatch::start(&path, b"a");
         std::fs::write(&path, "b").unwrap();
         assert!(sees(&mut watch).await, "a write");
         std::fs::write(temp.path().join("new"), "c").unwrap();
@@ -111,7 +115,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("gate.toml");
         std::fs::write(&path, "a").unwrap();
-        let mut watch = FileWatch::start(&path);
+        let mut watch = FileWatch::start(&path, b"a");
         std::fs::write(&path, "a").unwrap();
         std::fs::remove_file(&path).unwrap();
         let waited = tokio::time::timeout(Duration::from_secs(1), watch.changed()).await;
