@@ -105,3 +105,17 @@ fn a_login_that_says_nothing_of_use_is_refused() {
     assert!(wire.is_closed_by_server(), "a start-up packet of 4 GiB is not waited for");
     assert_eq!(gateway.alice().psql("SELECT 1").ok().trim(), "1");
 }
+
+#[test]
+fn who_the_target_is_told_somebody_is_cannot_be_changed() {
+    let (_database, gateway) = open();
+    for way in [
+        "SET sluicegate.user = 'admin'",
+        "SELECT set_config('sluicegate.user', 'admin', false)",
+        "RESET sluicegate.session",
+        "PREPARE p AS SELECT set_config('Sluicegate.User', 'admin', false)",
+    ] {
+        assert!(gateway.alice().psql(way).failed().contains("42501"), "{way}");
+    }
+    assert!(gateway.alice().psql("SELECT 'sluicegate.user'").ok().contains("sluicegate.user"));
+}

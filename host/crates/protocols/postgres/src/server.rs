@@ -133,7 +133,8 @@ impl Server {
         let upstream = match upstream::dial(permit, target, params).await {
             Ok(upstream) => upstream,
             Err(error) => {
-                tracing::warn!(session = %gated.session().id, %error, "the target cannot be used");
+                let session = gated.session().id;
+                tracing::warn!(%session, error = %sluicegate_net::Chain(&error), "the target cannot be used");
                 gated.close("the target could not be reached").await;
                 return Err(error.into());
             }

@@ -148,7 +148,7 @@ impl Machine {
     async fn decide_query(&mut self, text: &[u8]) -> Result<Run, Denial> {
         let (text, analysis) = self.understand("query", text).await?;
         let command = sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new());
-        if let Some(denial) = self.refused_names(&analysis) {
+        if let Some(denial) = self.refused_text(&text, &analysis) {
             return Err(self.gate.refuse(command, denial).await);
         }
         let mut flight = self.decide(command).await?.redeem();
@@ -182,8 +182,14 @@ impl Machine {
         }
     }
 
-    /// Names that a text may not make, and a bound on how many there may be.
-    fn refused_names(&self, analysis: &Analysis) -> Option<Denial> {
+    /// What a text may not do, whatever policies say: make names that are the gateway's own, or change
+    /// the settings by which the target knows who it is.
+    pub(super) fn refused_text(&self, text: &str, analysis: &Analysis) -> Option<Denial> {
+        if may_set(analysis) && text.to_ascii_lowercase().contains("sluicegate.") {
+            return Some(Denial::gate(
+                "the settings under `sluicegate.` say who you are, and are the gateway's to set",
+            ));
+        }
         let made = analysis.statements.iter().filter_map(|statement| match &statement.effect {
             Effect::Prepare { name, .. } | Effect::DeclareCursor { name, .. } => Some(name.as_str()),
             _ => None,
@@ -251,6 +257,14 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// Whether a text, or what it prepares, may change settings.
+fn may_set(analysis: &Analysis) -> bool {
+    analysis.statements.iter().any(|statement| match &statement.effect {
+        Effect::Prepare { body, .. } => may_set(body),
+        _ => statement.settings_may_change,
+    })
 }
 
 /// Whether what the catalog says may be different once it ran.

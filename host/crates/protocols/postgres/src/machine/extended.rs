@@ -54,7 +54,8 @@ impl Machine {
     async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<Expect, Denial> {
         let (text, analysis) = self.understand("prepare", parse.text).await?;
         let command = sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new());
-        if let Some(denial) = self.refused_name(parse.statement) {
+        let refused = self.refused_name(parse.statement).or_else(|| self.refused_text(&text, &analysis));
+        if let Some(denial) = refused {
             return Err(self.gate.refuse(command, denial).await);
         }
         // Nothing runs yet: the permit is spent, and each Bind is decided anew.
