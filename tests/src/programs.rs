@@ -2,8 +2,9 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, Write},
+    io::{Seek, Write},
     net::{IpAddr, UdpSocket},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -100,6 +101,11 @@ impl Running {
         self.child.try_wait().expect("a child can be waited for").is_none()
     }
 
+    /// What it wrote to standard output so far.
+    pub fn output(&mut self) -> String {
+        text(&mut self.stdout)
+    }
+
     /// Waits until it ends; one that takes longer than `limit` is killed, and the test fails.
     pub fn finish(mut self, limit: Duration) -> Run {
         let started = Instant::now();
@@ -132,9 +138,10 @@ pub fn run(command: Command, input: &str, limit: Duration) -> Run {
     Running::start(command, input).finish(limit)
 }
 
+/// Reads a file from its start and leaves its position alone, which is also the program's.
 fn text(file: &mut File) -> String {
-    let mut bytes = Vec::new();
-    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a temporary file can be read");
+    let mut bytes = vec![0; file.metadata().map_or(0, |data| data.len() as usize)];
+    file.read_exact_at(&mut bytes, 0).expect("a temporary file can be read");
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
