@@ -10,11 +10,13 @@
 mod client;
 mod copy_rows;
 mod describe;
+mod endings;
 mod expect;
 mod extended;
 mod objects;
 mod outbox;
 mod probe;
+mod results;
 mod rows;
 mod server;
 mod settings;

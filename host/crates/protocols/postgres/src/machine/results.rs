@@ -1,0 +1,251 @@
+//! The results that flow: rows to the client as the policies decided, completions once they are
+//! recorded, and what a completed statement did to names and settings.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sluicegate_core::{Denial, InFlight, ResultSummary};
+use sluicegate_sql::Effect;
+
+use super::{
+    Machine, MachineError, Outbox,
+    expect::{Expect, Run},
+    rows::Rows,
+};
+use crate::{codec::message, deny};
+
+impl Machine {
+    /// A message of the result that flows.
+    pub(super) async fn result(&mut self, tag: u8, bytes: Bytes, out: &mut Outbox) -> Result<(), MachineError> {
+        // Taken out while it is worked on: the policies' answer may need the rest of the machine.
+        let (mut run, simple) = match self.waiting.pop_front() {
+            Some(Expect::Query(run)) => (run, true),
+            Some(Expect::Execute(run)) => (run, false),
+            _ => return Err(MachineError::ServerTag(char::from(tag))),
+        };
+        let ended = self.result_message(&mut run, simple, tag, bytes, out).await;
+        let blocks = run.blocks;
+        let done = matches!(ended, Ok(true));
+        if done {
+            self.blocking -= usize::from(blocks);
+            self.end_execute(*run, tag, out).await?;
+        } else {
+            self.waiting.push_front(if simple { Expect::Query(run) } else { Expect::Execute(run) });
+        }
+        ended.map(|_| ())
+    }
+
+    /// Returns whether an Execute ended.
+    async fn result_message(
+        &mut self,
+        run: &mut Run,
+        simple: bool,
+        tag: u8,
+        bytes: Bytes,
+        out: &mut Outbox,
+    ) -> Result<bool, MachineError> {
+        if tag != b'C' && tag != b'D' {
+            release(run, out);
+        }
+        let refused = run.refused.is_some();
+        match tag {
+            b'T' if simple => {
+                let fields = message::row_description(&bytes).map_err(MachineError::Server)?;
+                match self.decide_described(run, &fields).await {
+                    Ok(rows) => run.rows = Some(rows),
+                    Err(denial) => refuse(run, denial, out),
+                }
+                if run.refused.is_none() {
+                    out.client.push(bytes);
+                }
+            }
+            b'D' | b'd' => {
+                let (Some(rows), Some(flight)) = (&mut run.rows, &mut run.flight) else {
+                    return Err(MachineError::ServerTag(char::from(tag)));
+                };
+                if let Err(denial) = rows.message(bytes, flight, &mut run.tally, &mut out.client) {
+                    refuse(run, denial, out);
+                }
+            }
+            b'c' => {
+                finish_rows(run, out);
+                if run.refused.is_none() {
+                    out.client.push(bytes);
+                }
+            }
+            b'H' => {
+                self.copy_out(run, out);
+                if run.refused.is_none() {
+                    out.client.push(bytes);
+                }
+            }
+            b'G' => {
+                self.copy_in = true;
+                out.client.push(bytes);
+            }
+            b'C' | b'I' | b's' => {
+                flush_rows(run, out);
+                release(run, out);
+                self.completed(run, tag, &bytes).await?;
+                if !refused && run.refused.is_none() {
+                    run.completion = Some(bytes);
+                }
+                return Ok(!simple);
+            }
+            tag => return Err(MachineError::ServerTag(char::from(tag))),
+        }
+        Ok(false)
+    }
+
+    async fn decide_described(&mut self, run: &mut Run, fields: &[message::Field]) -> Result<Rows, Denial> {
+        let Some(mut flight) = run.flight.take() else {
+            return Err(Denial::gate("a result came that nobody waits for"));
+        };
+        let analysis = Arc::clone(&run.analysis);
+        let decided = self.decide_result(run.statement, fields, |_, field| field.format, &analysis, &mut flight).await;
+        run.flight = Some(flight);
+        decided
+    }
+
+    /// COPY data is about to flow. Its columns were decided before it was forwarded.
+    fn copy_out(&mut self, run: &mut Run, out: &mut Outbox) {
+        if run.refused.is_some() {
+            return;
+        }
+        let decided = run.copies.iter().position(|(statement, _)| *statement == run.statement);
+        match decided {
+            Some(index) => run.rows = Some(run.copies.swap_remove(index).1),
+            None if !run.flight.as_ref().is_some_and(InFlight::sees_results) => run.rows = Some(Rows::Pass),
+            None if matches!(run.rows, Some(Rows::Pass | Rows::Copy(_))) => {}
+            None => refuse(run, Denial::gate("the columns of this COPY are not known, so it cannot be masked"), out),
+        }
+    }
+
+    /// A statement completed: what it does to names and settings is true now.
+    async fn completed(&mut self, run: &mut Run, tag: u8, bytes: &[u8]) -> Result<(), MachineError> {
+        self.copy_in = false;
+        if tag == b's' {
+            return Ok(());
+        }
+        let status = if tag == b'I' { String::new() } else { command_tag(bytes) };
+        if !status.is_empty() {
+            run.status = status;
+        }
+        if tag == b'C' && run.analysis.statements.is_empty() {
+            // Nobody knows what an unanalysable text did.
+            (self.settings.stale, self.settings.changed_in_transaction) = (true, true);
+        }
+        let analysis = Arc::clone(&run.analysis);
+        if let Some(statement) = analysis.statements.get(run.statement).filter(|_| tag == b'C') {
+            let ends = statement.effect == Effect::EndTransaction;
+            if ends {
+                self.settings.stale |= self.settings.changed_in_transaction;
+            } else if statement.settings_may_change {
+                (self.settings.stale, self.settings.changed_in_transaction) = (true, true);
+            }
+            self.apply(&statement.effect).await?;
+        }
+        run.statement += 1;
+        run.rows = None;
+        Ok(())
+    }
+
+    async fn apply(&mut self, effect: &Effect) -> Result<(), MachineError> {
+        let portals = match effect {
+            Effect::None => return Ok(()),
+            Effect::Prepare { name, body } => {
+                self.objects.prepared_by_sql(name.clone(), Arc::clone(body));
+                return Ok(());
+            }
+            Effect::DeclareCursor { name, body } => {
+                self.objects.declared(name.clone(), Arc::clone(body));
+                return Ok(());
+            }
+            Effect::Deallocate { name } => {
+                self.objects.deallocate(name.as_deref());
+                return Ok(());
+            }
+            Effect::CloseCursor { name } => self.objects.close(name.as_deref()),
+            Effect::DiscardAll => {
+                self.objects.deallocate(None);
+                self.objects.close(None)
+            }
+            Effect::EndTransaction => self.objects.transaction_ended(),
+        };
+        self.retire(portals).await
+    }
+
+    /// An Execute ended by CommandComplete, EmptyQueryResponse or PortalSuspended.
+    async fn end_execute(&mut self, mut run: Run, tag: u8, out: &mut Outbox) -> Result<(), MachineError> {
+        if let Some(error) = run.refused.take() {
+            // The cancel came too late. The server must fail here all the same, so that it and the
+            // client agree about the transaction.
+            run.failed = true;
+            record(&mut run).await?;
+            self.waiting.push_front(Expect::Denied { error: Some(error), query: false });
+            out.server.push(deny::execute());
+            self.flushed = false;
+            self.flush(out);
+            return Ok(());
+        }
+        let completion = run.completion.take();
+        if tag == b's'
+            && let Some(portal) = self.objects.portal(&run.portal)
+        {
+            (portal.flight, portal.rows, portal.tally) = (run.flight.take(), run.rows.take(), run.tally);
+        }
+        record(&mut run).await?;
+        if let Some(bytes) = completion {
+            out.client.push(bytes);
+        }
+        Ok(())
+    }
+}
+
+/// Refuses the rest of a result: what the server still sends of it is dropped.
+pub(super) fn refuse(run: &mut Run, denial: Denial, out: &mut Outbox) {
+    if run.refused.is_some() {
+        return;
+    }
+    release(run, out);
+    let denial = match &mut run.flight {
+        Some(flight) => flight.deny(denial),
+        None => denial,
+    };
+    run.refused = Some(deny::error(&denial));
+    run.rows = Some(Rows::Discard);
+    out.cancel = true;
+}
+
+pub(super) fn flush_rows(run: &mut Run, out: &mut Outbox) {
+    let (Some(rows), Some(flight)) = (&mut run.rows, &mut run.flight) else { return };
+    if let Err(denial) = rows.flush(flight, &mut run.tally, &mut out.client) {
+        refuse(run, denial, out);
+    }
+}
+
+fn finish_rows(run: &mut Run, out: &mut Outbox) {
+    let (Some(rows), Some(flight)) = (&mut run.rows, &mut run.flight) else { return };
+    if let Err(denial) = rows.finish(flight, &mut run.tally, &mut out.client) {
+        refuse(run, denial, out);
+    }
+}
+
+/// Shows the client the completion of an earlier statement.
+pub(super) fn release(run: &mut Run, out: &mut Outbox) {
+    if let Some(bytes) = run.completion.take() {
+        out.client.push(bytes);
+    }
+}
+
+pub(super) async fn record(run: &mut Run) -> Result<(), MachineError> {
+    let Some(flight) = run.flight.take() else { return Ok(()) };
+    let status = std::mem::take(&mut run.status);
+    let (rows, bytes, masked) = (run.tally.rows, run.tally.bytes, run.tally.masked);
+    Ok(flight.finish(ResultSummary { rows, bytes, masked, status, failed: run.failed }).await?)
+}
+
+fn command_tag(bytes: &[u8]) -> String {
+    let mut reader = message::Reader::new(bytes);
+    reader.cstr().map_or_else(|_| String::new(), |tag| String::from_utf8_lossy(tag).into_owned())
+}
