@@ -118,7 +118,7 @@ _setup-postgres:
     }
     lacking=$(missing | paste -sd ' ')
     [ -z "$lacking" ] && exit 0
-    packages="postgresql postgresql-client postgresql-contrib"
+    packages="postgresql postgresql-client"
     as_root=
     if [ "$(id -u)" != 0 ]; then
         if ! sudo -n true 2>/dev/null; then
