@@ -6,6 +6,9 @@ cache_target := env("XDG_CACHE_HOME", env("HOME", "/root") / ".cache") / "sluice
 chosen_target := env("CARGO_TARGET_DIR", "")
 target := if chosen_target != "" { chosen_target } else if path_exists(cache_target) == "true" { cache_target } else { justfile_directory() / "target" }
 policies := justfile_directory() / "target/policies"
+# Policies are built inside the clone: cargo gives a .wasm no name of its own, so two clones that share
+# a target directory would take each other's.
+wasm_target := justfile_directory() / "target/wasm"
 
 export CARGO_TARGET_DIR := target
 
@@ -38,11 +41,11 @@ policies: _setup-wasm
     for manifest in example-policies/*/Cargo.toml; do
         packages+=(-p "$(basename "$(dirname "$manifest")")")
     done
-    cargo build --release --target wasm32-unknown-unknown "${packages[@]}"
+    cargo build --release --target wasm32-unknown-unknown --target-dir "{{ wasm_target }}" "${packages[@]}"
     mkdir -p "{{ policies }}"
     for manifest in example-policies/*/Cargo.toml; do
         name=$(basename "$(dirname "$manifest")")
-        built="$CARGO_TARGET_DIR/wasm32-unknown-unknown/release/${name//-/_}.wasm"
+        built="{{ wasm_target }}/wasm32-unknown-unknown/release/${name//-/_}.wasm"
         # Moved into place, so that a gateway watching the folder never reads half a file.
         cp "$built" "{{ policies }}/.$name.wasm.new"
         mv "{{ policies }}/.$name.wasm.new" "{{ policies }}/$name.wasm"
@@ -55,9 +58,9 @@ fmt:
 
 # The tests' own policy, to target/test-policies/guest.wasm.
 _guest: _setup-wasm
-    cargo build --release --target wasm32-unknown-unknown -p sluicegate-test-guest
+    cargo build --release --target wasm32-unknown-unknown --target-dir "{{ wasm_target }}" -p sluicegate-test-guest
     mkdir -p target/test-policies
-    cp "$CARGO_TARGET_DIR/wasm32-unknown-unknown/release/sluicegate_test_guest.wasm" target/test-policies/guest.wasm
+    cp "{{ wasm_target }}/wasm32-unknown-unknown/release/sluicegate_test_guest.wasm" target/test-policies/guest.wasm
 
 # With --workspace although one binary is wanted: its dependencies then have the same features as in
 # `cargo test --workspace`, and are compiled once.
