@@ -74,8 +74,15 @@ const FUNCTIONS: &str = "\
 /// Only what is not the server's own: system views count as tables.
 const RULES: &str = "\
     select r.ev_class, r.ev_action::pg_catalog.text from pg_catalog.pg_rewrite r \
-    join pg_catalog.pg_class c on c.oid = r.ev_class \
-    where r.ev_type = '1' and c.relkind in ('v', 'm') and c.oid >= '16384'";
+    join pg_catalog.pg_class c on c.oid = r.ev_class join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    where r.ev_type = '1' and c.relkind in ('v', 'm') \
+    and (c.oid >= '16384' or n.nspname not in ('pg_catalog', 'information_schema'))";
+
+/// Whether a schema is the server's own. Views that somebody made in single-user mode have low OIDs
+/// too, but not there.
+fn is_system(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "information_schema")
+}
 
 /// A short text that differs from before if the catalog does.
 pub(super) async fn fingerprint(side: &mut Side) -> Result<String, Cause> {
@@ -125,7 +132,7 @@ impl Draft {
             let samples = oid < FIRST_NORMAL_OID && SAMPLES.contains(&&*name.name);
             let kind = match row.text(3)? {
                 _ if samples => RelationKind::View,
-                "v" if oid < FIRST_NORMAL_OID => RelationKind::Table,
+                "v" if oid < FIRST_NORMAL_OID && is_system(&name.schema) => RelationKind::Table,
                 kind => kind_of(kind),
             };
             // Until its rule has been read, a view may read anything.
