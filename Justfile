@@ -25,7 +25,7 @@ tour: (demo "--tour")
 
 # Runs every test, those against real servers and real clients included.
 test: _setup policies _guest _build
-    cargo test --workspace
+    cargo test --workspace --no-fail-fast
 
 # Checks formatting, clippy and the house rules that the compiler cannot hold.
 lint: _setup-lint
