@@ -28,10 +28,10 @@ impl fmt::Display for EntryTable<'_> {
                     rows.add_row([command.sequence.to_string(), at, text(command), result(command, outcome)]);
                 }
                 Event::Opened(opened) => {
-                    let policies = opened.policies.iter().map(|(module, digest)| short(module, digest));
-                    let policies: Vec<String> = policies.collect();
-                    let governed = if policies.is_empty() { "no policies".to_owned() } else { policies.join(", ") };
-                    rows.add_row([String::new(), at, "opened".to_owned(), governed]);
+                    rows.add_row([String::new(), at, "opened".to_owned(), governing(&opened.policies)]);
+                }
+                Event::Governed(governed) => {
+                    rows.add_row([String::new(), at, "policies changed".to_owned(), governing(&governed.policies)]);
                 }
                 Event::Refused(refused) => {
                     rows.add_row([String::new(), at, "refused".to_owned(), printable(&refused.reason)]);
@@ -44,6 +44,11 @@ impl fmt::Display for EntryTable<'_> {
         }
         f.write_str(&rows.trim_fmt())
     }
+}
+
+fn governing(policies: &[(String, String)]) -> String {
+    let policies: Vec<String> = policies.iter().map(|(module, digest)| short(module, digest)).collect();
+    if policies.is_empty() { "no policies".to_owned() } else { policies.join(", ") }
 }
 
 fn outcome(event: &Event) -> Option<(u64, &Outcome)> {

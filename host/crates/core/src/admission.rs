@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     gate::GatedSession,
     identity::{Authenticator, Identity, Principal},
-    policy::PolicyEngine,
+    policy::{Opinion, PolicyEngine},
     record::{self, Entry, Event, Opened, Recorder, Recording, Refused},
 };
 
@@ -139,7 +139,7 @@ impl Gate {
     pub async fn admit(&self, hello: Hello, secret: SecretString) -> Result<(SessionPermit, GatedSession), Refusal> {
         let id = SessionId(Uuid::now_v7());
         let Some(identity) = self.authenticator.verify(&hello.user, secret).await else {
-            self.refused(id, &hello, "unknown user or wrong secret").await;
+            self.refused(id, &hello, "unknown user or wrong secret", Vec::new()).await;
             return Err(Refusal::Secret);
         };
         let targets = self.targets.load();
@@ -153,7 +153,7 @@ impl Gate {
         };
         drop(targets);
         if let Err(reason) = verdict {
-            self.refused(id, &hello, reason).await;
+            self.refused(id, &hello, reason, Vec::new()).await;
             return Err(Refusal::Target(record::cut(&hello.target, 128).0));
         }
         let session = Arc::new(Session {
@@ -167,7 +167,7 @@ impl Gate {
         let mut policies = self.policies.open(Arc::clone(&session));
         let ruling = policies.opened();
         if let Some(denial) = ruling.denial {
-            self.refused(id, &hello, &denial.to_string()).await;
+            self.refused(id, &hello, &denial.to_string(), ruling.opinions).await;
             return Err(Refusal::Policy(denial));
         }
         let opened = Event::Opened(Opened {
@@ -178,6 +178,7 @@ impl Gate {
             client: session.client.to_string(),
             application: session.application.clone(),
             policies: policies.governing(),
+            opinions: ruling.opinions,
         });
         let entry = Entry { session: id, at: record::now(), event: opened };
         if let Err(error) = self.recorder.append(entry).await {
@@ -189,7 +190,7 @@ impl Gate {
         Ok((SessionPermit { session }, gated))
     }
 
-    async fn refused(&self, id: SessionId, hello: &Hello, reason: &str) {
+    async fn refused(&self, id: SessionId, hello: &Hello, reason: &str, opinions: Vec<Opinion>) {
         let user = record::cut(&hello.user, 128).0;
         let target = record::cut(&hello.target, 128).0;
         tracing::warn!(user, target, client = %hello.client, reason, "session refused");
@@ -199,6 +200,7 @@ impl Gate {
             protocol: hello.protocol.to_owned(),
             client: hello.client.to_string(),
             reason: reason.to_owned(),
+            opinions,
         });
         let entry = Entry { session: id, at: record::now(), event };
         if let Err(error) = self.recorder.append(entry).await {

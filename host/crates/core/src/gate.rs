@@ -8,7 +8,9 @@ use crate::{
     command::{Command, Parameter, Phase},
     denial::{Denial, DenialKind},
     policy::{Flight, Opinion, PolicySession},
-    record::{self, Closed, CommandEntry, Entry, Event, MAX_TEXT_BYTES, Outcome, RecordError, Recorder, Recording},
+    record::{
+        self, Closed, CommandEntry, Entry, Event, Governed, MAX_TEXT_BYTES, Outcome, RecordError, Recorder, Recording,
+    },
     result::{Batch, ResultSchema},
     verdict::{CellMask, MaskPlan},
 };
@@ -20,7 +22,11 @@ const MAX_PARAMETER_BYTES: usize = 1024;
 pub struct GatedSession {
     log: SessionLog,
     policies: Box<dyn PolicySession>,
+    /// The number of the last command that was recorded.
     sequence: u64,
+    /// Which policies the record says govern the session, and as of when.
+    governing: Vec<(String, String)>,
+    generation: u64,
     closed: bool,
 }
 
@@ -35,6 +41,22 @@ impl ForwardPermit {
     /// What was decided on.
     pub fn command(&self) -> &Arc<Command> {
         &self.command
+    }
+
+    /// Whether any policy is asked about results: then their columns must be known.
+    pub fn sees_results(&self) -> bool {
+        self.flight.sees_results()
+    }
+
+    /// The command's flight, to decide about results before they flow.
+    pub fn flight(&mut self) -> &mut InFlight {
+        &mut self.flight
+    }
+
+    /// Gives the permit up: the command is not forwarded after all, and what is recorded of its end
+    /// says why.
+    pub fn give_up(self) -> InFlight {
+        self.flight
     }
 
     /// Spends the permit. Called where the command's bytes are handed to the upstream connection.
@@ -90,7 +112,8 @@ impl GatedSession {
         recording: Recording,
     ) -> Self {
         let log = SessionLog { session, recorder, recording };
-        Self { log, policies, sequence: 0, closed: false }
+        let (governing, generation) = (policies.governing(), policies.generation());
+        Self { log, policies, sequence: 0, governing, generation, closed: false }
     }
 
     /// The session.
@@ -104,42 +127,23 @@ impl GatedSession {
         self.policies.may_mask()
     }
 
-    /// Whether any policy governs the session.
-    pub fn is_governed(&self) -> bool {
-        !self.policies.governing().is_empty()
+    /// Whether an enforced policy is asked about every command of the session.
+    pub fn decides_commands(&self) -> bool {
+        self.policies.decides_commands()
     }
 
-    /// Decides a command and records the decision. Not cancel-safe.
+    /// Decides a command and records the decision, before anything of it may be forwarded. Not
+    /// cancel-safe.
     pub async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Denial> {
-        self.decide_with(command, None).await
-    }
-
-    /// Records that the gate itself refused a command that no policy was asked about.
-    pub async fn refuse(&mut self, command: Command, denial: Denial) -> Denial {
-        match self.decide_with(command, Some(denial.clone())).await {
-            Err(denial) => denial,
-            Ok(_) => denial,
-        }
-    }
-
-    async fn decide_with(&mut self, command: Command, gate_says: Option<Denial>) -> Result<ForwardPermit, Denial> {
-        self.sequence += 1;
-        let sequence = self.sequence;
         let command = Arc::new(command);
-        let (mut ruling, flight) = self.policies.command(sequence, &command);
-        if let Some(denial) = gate_says {
-            ruling.denial = Some(denial);
-        }
+        let sequence = self.sequence + 1;
+        let (ruling, flight) = self.policies.command(sequence, &command);
+        self.note_governing().await?;
         let recorded = command.phase == Phase::Run || ruling.denial.is_some();
         if recorded {
-            let entry = self.entry(sequence, &command, ruling.denial.clone(), ruling.opinions);
-            if let Err(error) = self.log.append(Event::Command(entry)).await {
-                tracing::error!(session = %self.log.session.id, %error, "command refused");
-                return Err(Denial { kind: DenialKind::Record, policy: None, reason: error.to_string() });
-            }
+            self.record(&command, ruling.denial.clone(), ruling.opinions).await?;
         }
         if let Some(denial) = ruling.denial {
-            tracing::info!(session = %self.log.session.id, sequence, %denial, "command denied");
             return Err(denial);
         }
         let log = self.log.clone();
@@ -147,8 +151,63 @@ impl GatedSession {
         Ok(ForwardPermit { command, flight })
     }
 
+    /// Records that the gate itself refuses a command. No policy is asked. Returns what the client is
+    /// to read.
+    pub async fn refuse(&mut self, command: Command, denial: Denial) -> Denial {
+        match self.record(&command, Some(denial.clone()), Vec::new()).await {
+            Ok(()) => denial,
+            Err(unrecorded) => unrecorded,
+        }
+    }
+
+    async fn record(
+        &mut self,
+        command: &Command,
+        denial: Option<Denial>,
+        opinions: Vec<Opinion>,
+    ) -> Result<(), Denial> {
+        self.sequence += 1;
+        if let Some(denial) = &denial {
+            tracing::info!(session = %self.log.session.id, sequence = self.sequence, %denial, "command denied");
+        }
+        let entry = self.entry(self.sequence, command, denial, opinions);
+        self.append(Event::Command(entry)).await?;
+        // Of several statements the client may see one complete while the next runs.
+        let several = command.sql.as_ref().is_some_and(|sql| sql.statements > 1);
+        if several && self.log.recording == Recording::Strict {
+            let flushed = self.log.recorder.flush().await;
+            flushed.map_err(|error| self.unrecorded(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Records which policies govern the session, if a reload changed that.
+    async fn note_governing(&mut self) -> Result<(), Denial> {
+        let generation = self.policies.generation();
+        if generation == self.generation {
+            return Ok(());
+        }
+        self.generation = generation;
+        let governing = self.policies.governing();
+        if governing != self.governing {
+            self.governing.clone_from(&governing);
+            self.append(Event::Governed(Governed { policies: governing })).await?;
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self, event: Event) -> Result<(), Denial> {
+        let appended = self.log.append(event).await;
+        appended.map_err(|error| self.unrecorded(&error))
+    }
+
+    fn unrecorded(&self, error: &RecordError) -> Denial {
+        tracing::error!(session = %self.log.session.id, %error, "command refused");
+        Denial { kind: DenialKind::Record, policy: None, reason: error.to_string() }
+    }
+
     fn entry(&self, sequence: u64, command: &Command, denial: Option<Denial>, opinions: Vec<Opinion>) -> CommandEntry {
-        let hide = self.policies.may_mask();
+        let hide = self.policies.may_mask() || carries_password(command);
         let source = if hide { &command.normalized } else { &command.text };
         let (text, cut) = record::cut(source, MAX_TEXT_BYTES);
         let values = if hide {
@@ -193,6 +252,13 @@ impl GatedSession {
         }
         tracing::info!(session = %self.log.session.id, commands = self.sequence, reason, "session closed");
     }
+}
+
+/// Whether a statement is made to carry a password: of roles, and of other servers.
+fn carries_password(command: &Command) -> bool {
+    let carriers = ["role", "user", "group", "user mapping", "server", "subscription"];
+    let carries = |kind: &String| carriers.iter().any(|carrier| kind.ends_with(carrier));
+    command.sql.as_ref().is_some_and(|sql| sql.kinds.iter().any(carries))
 }
 
 impl InFlight {

@@ -99,6 +99,11 @@ pub trait PolicySession: Send {
     /// Whether a policy that is enforced for this session may mask results. Then the record keeps
     /// no literals, and error texts of the target are scrubbed.
     fn may_mask(&self) -> bool;
+    /// Whether an enforced policy is asked about every command of the session. Then what none of them
+    /// refuses was allowed by a policy, and not merely by nobody's interest.
+    fn decides_commands(&self) -> bool;
+    /// Differs from before when other modules may govern the session. Cheap.
+    fn generation(&self) -> u64;
     /// The digests of the modules that now govern the session, as `(module, digest)`.
     fn governing(&self) -> Vec<(String, String)>;
     /// The session opened.

@@ -1,5 +1,6 @@
-//! The port behind which sessions are recorded, and what is recorded. An entry never holds a
-//! secret, a result's values, or a literal that a mask could have hidden.
+//! The port behind which sessions are recorded, and what is recorded. An entry never holds a secret
+//! of the gateway's, a result's values, or a literal that a mask could have hidden; nor those of
+//! statements that are made to carry a password.
 
 use std::{future::Future, pin::Pin};
 
@@ -40,6 +41,8 @@ pub enum Event {
     Opened(Opened),
     /// Somebody was not let in.
     Refused(Refused),
+    /// Other policies, or other versions of them, govern the session from here on.
+    Governed(Governed),
     /// A command was decided; on disk or in order before its bytes go on.
     Command(CommandEntry),
     /// A command's results ended.
@@ -65,6 +68,15 @@ pub struct Opened {
     pub application: String,
     /// The modules that govern it, as `(module, digest)`.
     pub policies: Vec<(String, String)>,
+    /// What the policies said about the opening.
+    pub opinions: Vec<Opinion>,
+}
+
+/// Other policies, or other versions of them, govern the session from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Governed {
+    /// The modules, as `(module, digest)`.
+    pub policies: Vec<(String, String)>,
 }
 
 /// Somebody was not let in.
@@ -80,6 +92,8 @@ pub struct Refused {
     pub client: String,
     /// Why, in full: the client was told less.
     pub reason: String,
+    /// What the policies said, where they were asked.
+    pub opinions: Vec<Opinion>,
 }
 
 /// A command was decided.

@@ -89,6 +89,7 @@ impl SessionSummary {
                 self.rows = self.rows.saturating_add(outcome.rows);
                 self.masked = self.masked.saturating_add(outcome.masked);
             }
+            Event::Governed(_) => {}
             Event::Closed(_) => self.closed_at = Some(entry.at),
         }
     }

@@ -44,10 +44,12 @@ fn size_of(entry: &Entry) -> usize {
     let event = match &entry.event {
         Event::Opened(o) => {
             let texts = [&o.user, &o.target, &o.protocol, &o.client, &o.application];
-            let pairs: usize = o.policies.iter().map(|(a, b)| text_size(a) + text_size(b)).sum();
-            texts_size(texts) + texts_size(&o.groups) + pairs
+            texts_size(texts) + texts_size(&o.groups) + pairs_size(&o.policies) + opinions_size(&o.opinions)
         }
-        Event::Refused(r) => texts_size([&r.user, &r.target, &r.protocol, &r.client, &r.reason]),
+        Event::Refused(r) => {
+            texts_size([&r.user, &r.target, &r.protocol, &r.client, &r.reason]) + opinions_size(&r.opinions)
+        }
+        Event::Governed(g) => pairs_size(&g.policies),
         Event::Command(c) => {
             let values: usize = c.values.iter().map(|v| value_size(v.as_deref())).sum();
             let said = denial_size(c.denial.as_ref()) + opinions_size(&c.opinions);
@@ -65,6 +67,10 @@ fn text_size(text: &str) -> usize {
 
 fn texts_size<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
     texts.into_iter().map(|text| text_size(text)).sum()
+}
+
+fn pairs_size(pairs: &[(String, String)]) -> usize {
+    pairs.iter().map(|(a, b)| text_size(a) + text_size(b)).sum()
 }
 
 fn value_size(value: Option<&str>) -> usize {

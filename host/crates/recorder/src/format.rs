@@ -125,7 +125,7 @@ mod tests {
     use sluicegate_core::{
         Denial,
         policy::{Mode, Opinion},
-        record::{Closed, CommandEntry, Opened, Outcome, Refused},
+        record::{Closed, CommandEntry, Governed, Opened, Outcome, Refused},
     };
 
     use super::*;
@@ -143,8 +143,17 @@ mod tests {
                 client: text(),
                 application: text(),
                 policies: vec![(text(), text())],
+                opinions: vec![opinion.clone()],
             }),
-            Event::Refused(Refused { user: text(), target: text(), protocol: text(), client: text(), reason: text() }),
+            Event::Refused(Refused {
+                user: text(),
+                target: text(),
+                protocol: text(),
+                client: text(),
+                reason: text(),
+                opinions: Vec::new(),
+            }),
+            Event::Governed(Governed { policies: vec![(text(), text())] }),
             Event::Command(CommandEntry {
                 sequence: u64::MAX,
                 verb: text(),

@@ -24,6 +24,7 @@ fn opened(session: SessionId, user: &str) -> Entry {
         client: "127.0.0.1:1".to_owned(),
         application: "test".to_owned(),
         policies: Vec::new(),
+        opinions: Vec::new(),
     });
     entry(session, event)
 }
@@ -190,6 +191,7 @@ async fn listings_are_newest_first_filtered_and_paged() {
         protocol: "any".to_owned(),
         client: "127.0.0.1:2".to_owned(),
         reason: "unknown user or wrong secret".to_owned(),
+        opinions: Vec::new(),
     });
     recorder.append(entry(refused, event)).await.unwrap();
     recorder.flush().await.unwrap();

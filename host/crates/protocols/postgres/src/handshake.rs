@@ -215,9 +215,7 @@ async fn secret(stream: &mut MaybeTls) -> Result<SecretString, SessionError> {
 
 async fn decide_setting(gated: &mut GatedSession, analyser: &Analyser, name: &str, value: &str) -> Result<(), Denial> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-    if name.is_empty() || name.len() > 63 || !name.chars().all(is_name) {
-        return Err(Denial::gate("a start-up parameter has a name that no setting has"));
-    }
+    let usable = !name.is_empty() && name.len() <= 63 && name.chars().all(is_name);
     let text = format!("SET {name} TO '{}'", value.replace('\'', "''"));
     let nothing = std::collections::HashMap::new();
     let context = Context {
@@ -237,6 +235,11 @@ async fn decide_setting(gated: &mut GatedSession, analyser: &Analyser, name: &st
         parameters: Vec::new(),
         sql: Some(analysis.facts.clone()),
     };
+    if !usable {
+        let denial = Denial::gate("a start-up parameter has a name that no setting has");
+        return Err(gated.refuse(command, denial).await);
+    }
+    // The setting travels in the StartupMessage that dialling sends.
     let flight = gated.decide(command).await?.redeem();
     let summary = ResultSummary { status: "SET at start-up".into(), ..ResultSummary::default() };
     flight.finish(summary).await.map_err(|error| Denial::gate(error.to_string()))

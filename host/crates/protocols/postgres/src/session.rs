@@ -198,7 +198,7 @@ impl Session<'_> {
 
     async fn receive_from_client(&mut self) -> Result<(), SessionError> {
         self.client.hungry = false;
-        while self.out.server.len() < HIGH_WATER && !self.machine.is_holding() && self.out.close.is_none() {
+        while self.out.waits_for_server() < HIGH_WATER && !self.machine.is_holding() && self.out.close.is_none() {
             let Some(frame) = self.client.decoder.next_frame()? else {
                 self.client.hungry = true;
                 return Ok(());
@@ -212,14 +212,15 @@ impl Session<'_> {
 
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
         let Self { client, to_client, server, to_server, machine, out, .. } = self;
-        let (writes_client, writes_server) = (to_client.has_work(&out.client), to_server.has_work(&out.server));
+        let (for_client, for_server) = out.queues();
+        let (writes_client, writes_server) = (to_client.has_work(for_client), to_server.has_work(for_server));
         let may_stop = machine.is_idle() && !writes_client && !writes_server;
         tokio::select! {
             biased;
-            written = to_server.write(&mut out.server), if writes_server => {
+            written = to_server.write(for_server), if writes_server => {
                 written.map_err(SessionError::Target).map(|()| Ready::Written)
             }
-            written = to_client.write(&mut out.client), if writes_client => {
+            written = to_client.write(for_client), if writes_client => {
                 written.map_err(SessionError::Client).map(|()| Ready::Written)
             }
             count = server.read(), if server.hungry => Ok(Ready::Server(count)),

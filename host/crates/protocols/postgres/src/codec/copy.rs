@@ -245,12 +245,6 @@ impl CopyRow {
         Ok(())
     }
 
-    /// The row as it came.
-    pub fn put_unchanged(&self, out: &mut BytesMut) {
-        out.put_slice(&self.lead);
-        out.put_slice(&self.bytes);
-    }
-
     fn raw(&self, span: &Span) -> &[u8] {
         self.bytes.get(span.range.clone()).unwrap_or_default()
     }

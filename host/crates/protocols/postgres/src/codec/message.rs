@@ -5,9 +5,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::frame::HEADER;
 
-/// The most parameters, columns or format codes: the wire counts them in 16 bits.
-pub const MAX_COUNT: usize = u16::MAX as usize;
-
 /// A message's body is not what its type promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message of type {0:?} is malformed")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sluicegate_core::{
-    Command, Denial, InFlight, Phase,
+    Command, Denial, DenialKind, ForwardPermit, InFlight, Phase, ResultSummary,
     command::Parameter,
     sql::{Classes, SqlFacts},
 };
@@ -12,7 +12,7 @@ use sluicegate_sql::{Analysis, Direction, Effect};
 
 use super::{
     MAX_OBJECTS, Machine, MachineError, Outbox, Rest, Status,
-    expect::{self, Expect, Run},
+    expect::{self, Expect, Permitted, Run},
     probe, settings, whole,
 };
 use crate::{
@@ -26,7 +26,7 @@ impl Machine {
     pub async fn client(&mut self, frame: Frame, out: &mut Outbox) -> Result<(), MachineError> {
         if let Frame::Part { bytes, .. } = frame {
             if self.client_rest == Rest::Forward {
-                out.server.push(bytes);
+                out.accompany(bytes);
             }
             return Ok(());
         }
@@ -37,17 +37,17 @@ impl Machine {
         }
         self.client_rest = Rest::Forward;
         match tag {
-            b'd' => out.server.push(bytes),
+            b'd' => out.accompany(bytes),
             b'c' | b'f' => {
                 // A Flush sent while the COPY ran was swallowed by it.
                 (self.copy_in, self.flushed) = (false, false);
-                out.server.push(bytes);
+                out.accompany(bytes);
             }
             b'X' => out.close = Some("the client ended it".into()),
-            _ if self.copy_in && matches!(tag, b'S' | b'H') => out.server.push(bytes),
+            _ if self.copy_in && matches!(tag, b'S' | b'H') => out.accompany(bytes),
             b'S' => self.sync(bytes, out),
             _ if self.skipping => self.client_rest = Rest::Drop,
-            b'H' => out.server.push(bytes),
+            b'H' => out.accompany(bytes),
             b'Q' => self.query(&bytes, complete, out).await?,
             b'F' => self.function_call(bytes, complete, out).await?,
             b'P' => self.parse(bytes, complete, out).await?,
@@ -78,7 +78,7 @@ impl Machine {
         if asks {
             self.settings.stale = false;
             self.expect(Expect::Ask { index: 0 });
-            out.server.push(settings::questions(!self.open));
+            out.own(settings::questions(!self.open));
             if !self.open {
                 self.expect(Expect::Sync { own: true });
             }
@@ -99,7 +99,7 @@ impl Machine {
     /// Makes the server send what it has, where it would keep it until the next Sync.
     pub(super) fn flush(&mut self, out: &mut Outbox) {
         if self.open && !std::mem::replace(&mut self.flushed, true) {
-            out.server.push(message::message(b'H', |_| {}));
+            out.own(message::message(b'H', |_| {}));
         }
     }
 
@@ -107,7 +107,7 @@ impl Machine {
         self.segment += 1;
         (self.open, self.skipping) = (false, false);
         self.expect(Expect::Sync { own: false });
-        out.server.push(bytes);
+        out.accompany(bytes);
     }
 
     async fn query(&mut self, bytes: &Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
@@ -119,50 +119,53 @@ impl Machine {
             Err(self.refuse_large("query").await)
         };
         let denial = match decided {
-            Ok(mut run) => match (self.refuses_probe(&run), run.flight.take()) {
-                (Some(denial), Some(flight)) => self.record_refused(flight, denial).await,
-                (_, flight) => {
-                    run.flight = flight;
-                    self.run_query(run, bytes.clone(), out);
+            Ok(permitted) => match self.refuses_probe(&permitted) {
+                Some(denial) => self.record_refused(permitted.permit.give_up(), denial).await,
+                None if probe::must_probe(&permitted) => {
+                    self.probe(permitted, bytes.clone(), out);
+                    return Ok(());
+                }
+                None => {
+                    self.forward_query(permitted, bytes.clone(), out);
                     return Ok(());
                 }
             },
             Err(denial) => denial,
         };
-        self.expect(Expect::Denied { error: Some(deny::error(&denial)), query: true });
-        out.server.push(deny::query());
+        self.deny_query(&denial, out);
         Ok(())
     }
 
-    /// Forwards a decided Query, or has its result described first.
-    fn run_query(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) {
-        if probe::must_probe(&run) { self.probe(run, bytes, out) } else { self.forward_query(run, bytes, out) }
+    pub(super) fn deny_query(&mut self, denial: &Denial, out: &mut Outbox) {
+        self.expect(Expect::Denied { error: Some(deny::error(denial)), query: true });
+        out.own(deny::query());
     }
 
-    pub(super) fn forward_query(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) {
+    pub(super) fn forward_query(&mut self, permitted: Permitted, bytes: Bytes, out: &mut Outbox) {
+        let Permitted { mut run, permit } = permitted;
         self.catalog_pending |= changes_catalog(&run.analysis);
+        run.flight = Some(out.forward(permit, bytes));
         self.expect(Expect::Query(Box::new(run)));
-        out.server.push(bytes);
     }
 
-    async fn decide_query(&mut self, text: &[u8]) -> Result<Run, Denial> {
+    async fn decide_query(&mut self, text: &[u8]) -> Result<Permitted, Denial> {
         let (text, analysis) = self.understand("query", text).await?;
         let command = sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new());
         if let Some(denial) = self.refused_text(&text, &analysis) {
             return Err(self.gate.refuse(command, denial).await);
         }
-        let mut flight = self.decide(command).await?.redeem();
-        let copies = match self.decide_copies(&analysis, &mut flight).await {
+        let mut permit = self.decide(command).await?;
+        let copies = match self.decide_copies(&analysis, permit.flight()).await {
             Ok(copies) => copies,
-            Err(denial) => return Err(self.record_refused(flight, denial).await),
+            Err(denial) => return Err(self.record_refused(permit.give_up(), denial).await),
         };
         let changed = self.settings.changed_in_transaction;
         // What may be refused while it flows must be the last that the server was given.
-        let refusable = flight.sees_results() && expect::has_rows(&analysis);
+        let refusable = permit.sees_results() && expect::has_rows(&analysis);
         let blocks = refusable || analysis.statements.iter().any(|s| expect::blocks(s, changed));
-        let mut run = Run::new(analysis, Some(flight), blocks);
-        (run.copies, run.text) = (copies, text);
-        Ok(run)
+        let mut run = Run::new(analysis, text, blocks);
+        run.copies = copies;
+        Ok(Permitted { run, permit })
     }
 
     /// Reads a text: refused where its bytes cannot be believed.
@@ -173,7 +176,10 @@ impl Machine {
     ) -> Result<(Arc<str>, Arc<Analysis>), Denial> {
         let readable = std::str::from_utf8(text).ok().filter(|text| self.settings.can_read(text));
         match readable {
-            Some(text) => Ok((Arc::from(text), self.analyse(text).await?)),
+            Some(text) => match self.analyse(text).await {
+                Ok(analysis) => Ok((Arc::from(text), analysis)),
+                Err(denial) => Err(self.gate.refuse(opaque_command(verb, "(not analysed)"), denial).await),
+            },
             None => {
                 let command = opaque_command(verb, "(text in an encoding that the gateway does not read)");
                 let reason = "the text is not plain ASCII and the connection's encoding is not UTF8; SET client_encoding TO UTF8 first";
@@ -222,40 +228,42 @@ impl Machine {
     /// Records that what was allowed as a command is refused for its result, before anything ran.
     pub(super) async fn record_refused(&mut self, mut flight: InFlight, denial: Denial) -> Denial {
         let denial = flight.deny(denial);
-        let summary = sluicegate_core::ResultSummary { status: "refused".into(), failed: true, ..Default::default() };
-        if let Err(error) = flight.finish(summary).await {
-            tracing::error!(%error, "a refusal could not be recorded");
+        let summary = ResultSummary { status: "refused".into(), failed: true, ..ResultSummary::default() };
+        match flight.finish(summary).await {
+            Ok(()) => denial,
+            Err(error) => Denial { kind: DenialKind::Record, policy: None, reason: error.to_string() },
         }
-        denial
     }
 
-    /// FunctionCall names a function by its number and sends back raw bytes: nothing about it can be
-    /// known, so it passes only where policies govern the session and each of them lets it.
+    /// FunctionCall names a function by its number and sends back raw bytes that no policy can look
+    /// at: it passes only where an enforced policy decides on it, and none wants to see results.
     async fn function_call(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
         self.segment += 1;
-        let command = opaque_command("function-call", "(function call)");
-        let decided = if !complete {
-            Err(self.refuse_large("function-call").await)
-        } else if self.gate.is_governed() {
-            self.decide(command).await
-        } else {
-            let denial = Denial::gate(
-                "function calls by number are refused unless a policy allows them; call the function in SQL",
-            );
-            Err(self.gate.refuse(command, denial).await)
-        };
+        let decided =
+            if complete { self.decide_function_call().await } else { Err(self.refuse_large("function-call").await) };
         match decided {
             Ok(permit) => {
                 self.catalog_pending = true;
-                self.expect(Expect::Function(Some(permit.redeem())));
-                out.server.push(bytes);
+                let flight = out.forward(permit, bytes);
+                self.expect(Expect::Function(Some(flight)));
             }
-            Err(denial) => {
-                self.expect(Expect::Denied { error: Some(deny::error(&denial)), query: true });
-                out.server.push(deny::query());
-            }
+            Err(denial) => self.deny_query(&denial, out),
         }
         Ok(())
+    }
+
+    async fn decide_function_call(&mut self) -> Result<ForwardPermit, Denial> {
+        let command = opaque_command("function-call", "(function call)");
+        if !self.gate.decides_commands() {
+            let reason = "function calls by number are refused unless a policy allows them; call the function in SQL";
+            return Err(self.gate.refuse(command, Denial::gate(reason)).await);
+        }
+        let permit = self.decide(command).await?;
+        if permit.sees_results() {
+            let reason = "the result of a function call by number cannot be looked at; call the function in SQL";
+            return Err(self.record_refused(permit.give_up(), Denial::gate(reason)).await);
+        }
+        Ok(permit)
     }
 }
 
@@ -298,7 +306,7 @@ pub(super) fn sql_command(
 }
 
 /// A command that nobody can look into.
-fn opaque_command(verb: &'static str, text: &str) -> Command {
+pub(super) fn opaque_command(verb: &'static str, text: &str) -> Command {
     let facts = SqlFacts {
         classes: Classes::OPAQUE | Classes::UNANALYSABLE,
         kinds: vec![verb.to_owned()],

@@ -37,7 +37,7 @@ impl Machine {
             |expect: &Expect| matches!(expect, Expect::Describe { kind: ObjectKind::Portal, name: n, .. } if n == name);
         if !self.waiting.iter().any(describes) {
             self.expect(Expect::Describe { kind: ObjectKind::Portal, name: name.to_owned(), own: true, epoch });
-            out.server.push(describe_portal(name));
+            out.own(describe_portal(name));
         }
         true
     }

@@ -7,7 +7,7 @@ use sluicegate_core::ResultSummary;
 use super::{
     Machine, MachineError, Outbox, Status,
     expect::Expect,
-    finish_unrun,
+    finish,
     objects::Portal,
     results::{flush_rows, record, release},
 };
@@ -91,8 +91,8 @@ impl Machine {
                 }
                 Some(Expect::Sync { .. }) => return Ok(()),
                 Some(_) => {
-                    if let Some(flight) = self.answered().and_then(Expect::into_flight) {
-                        finish_unrun(flight, "skipped after an error").await?;
+                    if let Some((flight, tally)) = self.answered().and_then(Expect::into_flight) {
+                        finish(flight, tally, "skipped after an error").await?;
                     }
                 }
             }
@@ -127,7 +127,7 @@ impl Machine {
                     Some(error) if self.status == Status::Transaction => {
                         // The cancel came too late: the server must fail here all the same.
                         self.waiting.push_front(Expect::Denied { error: Some(error), query: true });
-                        out.server.push(deny::query());
+                        out.own(deny::query());
                     }
                     Some(error) => {
                         out.client.push(error);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sluicegate_core::InFlight;
+use sluicegate_core::{ForwardPermit, InFlight};
 use sluicegate_sql::{Analysis, Direction, Effect, Outputs, Statement};
 
 use super::{
@@ -69,13 +69,21 @@ pub struct Run {
     pub blocks: bool,
 }
 
+/// A Query that may be forwarded.
+pub struct Permitted {
+    /// What will run.
+    pub run: Run,
+    /// The leave to forward it.
+    pub permit: ForwardPermit,
+}
+
 impl Run {
-    /// A run that has just been forwarded.
-    pub fn new(analysis: Arc<Analysis>, flight: Option<InFlight>, blocks: bool) -> Self {
+    /// A run that is about to be forwarded.
+    pub fn new(analysis: Arc<Analysis>, text: Arc<str>, blocks: bool) -> Self {
         Self {
             analysis,
-            text: Arc::from(""),
-            flight,
+            text,
+            flight: None,
             statement: 0,
             rows: None,
             copies: Vec::new(),
@@ -111,14 +119,15 @@ impl Expect {
         }
     }
 
-    /// The command that it belongs to, if its end is not recorded yet.
-    pub fn into_flight(self) -> Option<InFlight> {
-        match self {
-            Self::Query(run) | Self::Execute(run) => run.flight,
-            Self::Function(flight) => flight,
-            Self::Bind { portal, .. } => portal.flight,
-            _ => None,
-        }
+    /// The command that it belongs to, if its end is not recorded yet, and what reached the client.
+    pub fn into_flight(self) -> Option<(InFlight, Tally)> {
+        let (flight, tally) = match self {
+            Self::Query(run) | Self::Execute(run) => (run.flight, run.tally),
+            Self::Function(flight) => (flight, Tally::default()),
+            Self::Bind { portal, .. } => (portal.flight, portal.tally),
+            _ => (None, Tally::default()),
+        };
+        flight.map(|flight| (flight, tally))
     }
 }
 

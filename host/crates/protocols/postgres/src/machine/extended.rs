@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sluicegate_core::{Denial, Phase, command::Parameter};
+use sluicegate_core::{Denial, ForwardPermit, Phase, command::Parameter};
 
 use super::{
     Machine, MachineError, Outbox, Rest,
-    client::{changes_catalog, sql_command},
+    client::{changes_catalog, opaque_command, sql_command},
     describe::format_of,
     expect::{self, Expect, Run},
     objects::{Portal, Prepared},
@@ -42,31 +42,27 @@ impl Machine {
         };
         self.open = true;
         match decided {
-            Ok(expect) => {
+            Ok((expect, permit)) => {
+                // Nothing runs yet: each Bind is decided anew.
+                out.forward(permit, bytes);
                 self.expect(expect);
-                out.server.push(bytes);
             }
             Err(denial) => self.deny_extended(deny::error(&denial), deny::parse(), out),
         }
         Ok(())
     }
 
-    async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<Expect, Denial> {
+    async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<(Expect, ForwardPermit), Denial> {
         let (text, analysis) = self.understand("prepare", parse.text).await?;
         let command = sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new());
         let refused = self.refused_name(parse.statement).or_else(|| self.refused_text(&text, &analysis));
         if let Some(denial) = refused {
             return Err(self.gate.refuse(command, denial).await);
         }
-        // Nothing runs yet: the permit is spent, and each Bind is decided anew.
-        self.decide(command).await?.redeem();
-        let prepared = Prepared::new(text, parse.types.clone(), false);
-        Ok(Expect::Parse {
-            name: parse.statement.to_owned(),
-            prepared: Arc::new(prepared),
-            analysis,
-            segment: self.segment,
-        })
+        let permit = self.decide(command).await?;
+        let prepared = Arc::new(Prepared::new(text, parse.types.clone(), false));
+        let name = parse.statement.to_owned();
+        Ok((Expect::Parse { name, prepared, analysis, segment: self.segment }, permit))
     }
 
     pub(super) async fn bind(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
@@ -88,9 +84,9 @@ impl Machine {
         let decided = self.decide_bind(names.portal, &prepared, bind.as_ref()).await;
         self.open = true;
         match decided {
-            Ok(portal) => {
+            Ok((mut portal, permit)) => {
+                portal.flight = Some(out.forward(permit, bytes));
                 self.expect(Expect::Bind { portal: Box::new(portal), segment: self.segment });
-                out.server.push(bytes);
             }
             Err(denial) => self.deny_extended(deny::error(&denial), deny::bind(), out),
         }
@@ -102,31 +98,31 @@ impl Machine {
         name: &str,
         prepared: &Arc<Prepared>,
         bind: Option<&Bind<'_>>,
-    ) -> Result<Portal, Denial> {
-        let text = Arc::clone(&prepared.text);
-        let analysis = self.analyse(&text).await?;
+    ) -> Result<(Portal, ForwardPermit), Denial> {
+        let (text, analysis) = self.understand("execute", prepared.text.as_bytes()).await?;
         let parameters = bind.map_or_else(Vec::new, |bind| parameters(bind, prepared));
         let command = sql_command("execute", Phase::Run, text, &analysis, parameters);
         if let Some(denial) = self.refused_name(name) {
             return Err(self.gate.refuse(command, denial).await);
         }
-        let flight = self.decide(command).await?.redeem();
+        let permit = self.decide(command).await?;
         // The result formats of a Bind that is too large to be read stand at its end, unseen.
-        if bind.is_none() && flight.sees_results() && expect::has_rows(&analysis) {
+        if bind.is_none() && permit.sees_results() && expect::has_rows(&analysis) {
             let denial =
                 Denial::gate("the parameters are too large for a statement whose result is masked; send less at once");
-            return Err(self.record_refused(flight, denial).await);
+            return Err(self.record_refused(permit.give_up(), denial).await);
         }
-        Ok(Portal {
+        let portal = Portal {
             name: name.to_owned(),
             analysis,
             prepared: Arc::clone(prepared),
             formats: bind.map_or_else(Vec::new, |bind| bind.results.clone()),
             shape: None,
-            flight: Some(flight),
+            flight: None,
             rows: None,
             tally: Tally::default(),
-        })
+        };
+        Ok((portal, permit))
     }
 
     pub(super) async fn execute(&mut self, bytes: Bytes, out: &mut Outbox) -> Result<(), MachineError> {
@@ -140,9 +136,9 @@ impl Machine {
             Found::No => {
                 self.open = true;
                 let error = if self.objects.is_cursor(&name) {
-                    deny::error(&Denial::gate(
-                        "a cursor of DECLARE is read by FETCH through this gateway, not by Execute",
-                    ))
+                    let reason = "a cursor of DECLARE is read by FETCH through this gateway, not by Execute";
+                    let command = opaque_command("execute", "(of a cursor)");
+                    deny::error(&self.gate.refuse(command, Denial::gate(reason)).await)
                 } else {
                     deny::unknown(ObjectKind::Portal, &name)
                 };
@@ -162,14 +158,14 @@ impl Machine {
         match decided {
             Ok(refusable) => {
                 let blocks = refusable || portal.analysis.statements.iter().any(|s| expect::blocks(s, changed));
-                let mut run = Run::new(Arc::clone(&portal.analysis), portal.flight.take(), blocks);
-                run.rows = portal.rows.take();
+                let text = Arc::clone(&portal.prepared.text);
+                let mut run = Run::new(Arc::clone(&portal.analysis), text, blocks);
+                (run.flight, run.rows) = (portal.flight.take(), portal.rows.take());
                 run.tally = std::mem::take(&mut portal.tally);
                 run.portal = name;
-                run.text = Arc::clone(&portal.prepared.text);
                 self.catalog_pending |= changes_catalog(&run.analysis);
                 self.expect(Expect::Execute(Box::new(run)));
-                out.server.push(bytes);
+                out.accompany(bytes);
             }
             Err(denial) => {
                 let denial = match portal.flight.take() {
@@ -189,7 +185,7 @@ impl Machine {
         let (kind, name) = message::object(&bytes).map_err(MachineError::Client)?;
         self.open = true;
         self.expect(Expect::Describe { kind, name: name.to_owned(), own: false, epoch: self.epoch });
-        out.server.push(bytes);
+        out.accompany(bytes);
         Ok(())
     }
 
@@ -200,7 +196,7 @@ impl Machine {
         let (kind, name) = message::object(&bytes).map_err(MachineError::Client)?;
         self.open = true;
         self.expect(Expect::Close { kind, name: name.to_owned(), segment: self.segment });
-        out.server.push(bytes);
+        out.accompany(bytes);
         Ok(())
     }
 
@@ -208,7 +204,7 @@ impl Machine {
     /// The server then ignores everything until Sync, and so does the gate.
     fn deny_extended(&mut self, error: Bytes, rejected: Bytes, out: &mut Outbox) {
         self.expect(Expect::Denied { error: Some(error), query: false });
-        out.server.push(rejected);
+        out.own(rejected);
         self.skipping = true;
         self.client_rest = Rest::Drop;
     }

@@ -24,11 +24,17 @@ mod settings;
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, InFlight, sql::Classes};
+use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, InFlight, ResultSummary, sql::Classes};
 use sluicegate_sql::{Analyser, Analysis, Catalog};
 
 pub use self::outbox::{Outbox, Queue};
-use self::{expect::Expect, objects::Objects, probe::Probe, settings::Settings};
+use self::{
+    expect::Expect,
+    objects::{Objects, Portal},
+    probe::Probe,
+    rows::Tally,
+    settings::Settings,
+};
 use crate::{
     catalog::CatalogCache,
     codec::{frame::Frame, mask::HashKey, message::MessageError},
@@ -193,9 +199,10 @@ impl Machine {
     pub async fn close(&mut self, reason: &str) {
         let waiting = std::mem::take(&mut self.waiting);
         let flights = waiting.into_iter().filter_map(Expect::into_flight);
-        let portals = self.objects.close(None).into_iter().filter_map(|portal| portal.flight);
-        for flight in flights.chain(portals).collect::<Vec<_>>() {
-            if let Err(error) = finish_unrun(flight, "connection ended").await {
+        let portals = self.objects.close(None).into_iter().filter_map(Portal::into_flight);
+        let probing = self.probing.take().map(|probe| (probe.give_up(), Tally::default()));
+        for (flight, tally) in flights.chain(portals).chain(probing).collect::<Vec<_>>() {
+            if let Err(error) = finish(flight, tally, "connection ended").await {
                 tracing::error!(%error, "a command's end could not be recorded");
             }
         }
@@ -217,7 +224,8 @@ impl Machine {
     /// Asks the gate. A reload may have brought or taken policies that mask.
     async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Denial> {
         let decided = self.gate.decide(command).await;
-        self.may_mask = self.gate.may_mask();
+        // What still runs may have been decided by policies that mask.
+        self.may_mask = self.gate.may_mask() || self.may_mask && !self.waiting.is_empty();
         decided
     }
 
@@ -274,10 +282,10 @@ fn distrust(analysis: &Analysis) -> Arc<Analysis> {
     Arc::new(analysis)
 }
 
-/// Records the end of a command that was forwarded and then never ran, or whose end nobody saw.
-async fn finish_unrun(flight: InFlight, status: &str) -> Result<(), MachineError> {
-    let summary = sluicegate_core::ResultSummary { status: status.to_owned(), failed: true, ..Default::default() };
-    Ok(flight.finish(summary).await?)
+/// Records the end of a command that did not come to its own end, and what reached the client.
+async fn finish(flight: InFlight, tally: Tally, status: &str) -> Result<(), MachineError> {
+    let Tally { rows, bytes, masked } = tally;
+    Ok(flight.finish(ResultSummary { rows, bytes, masked, status: status.to_owned(), failed: true }).await?)
 }
 
 /// The bytes of a message that is not to be streamed.

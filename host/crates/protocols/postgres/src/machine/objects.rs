@@ -70,6 +70,13 @@ pub struct Portal {
     pub tally: Tally,
 }
 
+impl Portal {
+    /// The command that it runs, if its end is not recorded yet, and what reached the client.
+    pub fn into_flight(self) -> Option<(InFlight, Tally)> {
+        self.flight.map(|flight| (flight, self.tally))
+    }
+}
+
 /// What the server has confirmed.
 #[derive(Default)]
 pub struct Objects {

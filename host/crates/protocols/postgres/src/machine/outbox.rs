@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes, BytesMut};
+use sluicegate_core::{ForwardPermit, InFlight};
 
 /// Pieces smaller than this are copied together, so that many small messages make one write.
 const SMALL: usize = 1024;
@@ -92,12 +93,42 @@ impl Buf for Queue {
 pub struct Outbox {
     /// Bytes for the client.
     pub client: Queue,
-    /// Bytes for the server.
-    pub server: Queue,
+    /// Bytes for the server. What runs there gets in by [`Outbox::forward`] alone.
+    server: Queue,
     /// Cancel what the server runs.
     pub cancel: bool,
     /// The client said goodbye, or the session cannot go on.
     pub close: Option<String>,
+}
+
+impl Outbox {
+    /// Sends on the message that this permit was given for.
+    pub fn forward(&mut self, permit: ForwardPermit, bytes: Bytes) -> InFlight {
+        self.server.push(bytes);
+        permit.redeem()
+    }
+
+    /// Sends on a message that runs nothing by itself: Execute of a portal whose Bind was permitted,
+    /// Describe, Close, Flush, Sync, the data of a permitted COPY, and the rest of a large message
+    /// whose beginning was sent on.
+    pub fn accompany(&mut self, bytes: Bytes) {
+        self.server.push(bytes);
+    }
+
+    /// Sends a message of the gate's own, which holds no statement of the client's that could run.
+    pub fn own(&mut self, bytes: Bytes) {
+        self.server.push(bytes);
+    }
+
+    /// How many bytes wait for the server.
+    pub fn waits_for_server(&self) -> usize {
+        self.server.len()
+    }
+
+    /// Both directions, to be written.
+    pub fn queues(&mut self) -> (&mut Queue, &mut Queue) {
+        (&mut self.client, &mut self.server)
+    }
 }
 
 #[cfg(test)]

@@ -2,46 +2,54 @@
 //! decided: a refusal that comes with the first row would come too late. In the simple protocol the
 //! gate therefore has the server describe such a statement first, and forwards the Query only then.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use sluicegate_core::{Denial, InFlight, sql::Classes};
 use sluicegate_sql::{Outputs, Statement};
 
 use super::{
     Machine, MachineError, Outbox,
-    expect::{Expect, Run},
+    expect::{Expect, Permitted},
     objects::Shape,
 };
-use crate::{
-    codec::message::{put, put_cstr},
-    deny,
-};
+use crate::codec::message::{put, put_cstr};
 
 /// The gate's own statement; clients cannot use names that begin so.
 const NAME: &[u8] = b"sluicegate: probe";
 
-/// A decided Query whose result is being described.
+/// A permitted Query whose result is being described.
 pub struct Probe {
-    run: Run,
+    permitted: Permitted,
     bytes: Bytes,
     shape: Option<Shape>,
 }
 
+impl Probe {
+    /// The session ended before it was described.
+    pub fn give_up(self) -> InFlight {
+        self.permitted.permit.give_up()
+    }
+}
+
 /// Whether the text writes, or calls functions that may, returns rows, and somebody looks at them.
-pub fn must_probe(run: &Run) -> bool {
+pub fn must_probe(permitted: &Permitted) -> bool {
+    let analysis = &permitted.run.analysis;
     let returns = |statement: &Statement| statement.outputs != Outputs::None && statement.copy.is_none();
-    let facts = &run.analysis.facts;
-    let writes = facts.classes.contains(Classes::DML) || facts.functions.iter().any(|function| !function.builtin);
-    run.flight.as_ref().is_some_and(InFlight::sees_results) && writes && run.analysis.statements.iter().any(returns)
+    let calls = analysis.facts.functions.iter().any(|function| !function.builtin);
+    permitted.permit.sees_results()
+        && (calls || analysis.facts.classes.contains(Classes::DML))
+        && analysis.statements.iter().any(returns)
 }
 
 impl Machine {
     /// Why a Query that must be described cannot be.
-    pub(super) fn refuses_probe(&self, run: &Run) -> Option<Denial> {
-        if !must_probe(run) {
+    pub(super) fn refuses_probe(&self, permitted: &Permitted) -> Option<Denial> {
+        if !must_probe(permitted) {
             None
         } else if self.open {
             Some(Denial::gate("end the extended query with Sync before a write that returns rows"))
-        } else if run.analysis.statements.len() > 1 {
+        } else if permitted.run.analysis.statements.len() > 1 {
             let reason = "a write or a function that returns rows must be sent alone, so that its result is decided before it runs";
             Some(Denial::gate(reason))
         } else {
@@ -49,12 +57,12 @@ impl Machine {
         }
     }
 
-    /// Has the server describe the statement of a decided Query. The Query follows when it is known.
-    pub(super) fn probe(&mut self, run: Run, bytes: Bytes, out: &mut Outbox) {
-        out.server.push(describe(&run.text));
+    /// Has the server describe the statement of a permitted Query. The Query follows when it is known.
+    pub(super) fn probe(&mut self, permitted: Permitted, bytes: Bytes, out: &mut Outbox) {
+        out.own(describe(&permitted.run.text));
         self.expect(Expect::Probe);
         self.expect(Expect::Sync { own: true });
-        self.probing = Some(Probe { run, bytes, shape: None });
+        self.probing = Some(Probe { permitted, bytes, shape: None });
     }
 
     /// The server described it.
@@ -67,19 +75,18 @@ impl Machine {
     /// The server is ready again: the Query is decided for its result and forwarded. If it could not
     /// be described, it will fail in the same way when it runs.
     pub(super) async fn end_probe(&mut self, out: &mut Outbox) -> Result<(), MachineError> {
-        let Some(Probe { mut run, bytes, shape }) = self.probing.take() else { return Ok(()) };
-        if let (Some(Some(fields)), Some(mut flight)) = (shape, run.flight.take()) {
-            let analysis = std::sync::Arc::clone(&run.analysis);
-            let decided = self.decide_result(0, &fields, |_, field| field.format, &analysis, &mut flight).await;
+        let Some(Probe { mut permitted, bytes, shape }) = self.probing.take() else { return Ok(()) };
+        if let Some(Some(fields)) = shape {
+            let analysis = Arc::clone(&permitted.run.analysis);
+            let flight = permitted.permit.flight();
+            let decided = self.decide_result(0, &fields, |_, field| field.format, &analysis, flight).await;
             if let Err(denial) = decided {
-                let denial = self.record_refused(flight, denial).await;
-                self.expect(Expect::Denied { error: Some(deny::error(&denial)), query: true });
-                out.server.push(deny::query());
+                let denial = self.record_refused(permitted.permit.give_up(), denial).await;
+                self.deny_query(&denial, out);
                 return Ok(());
             }
-            run.flight = Some(flight);
         }
-        self.forward_query(run, bytes, out);
+        self.forward_query(permitted, bytes, out);
         Ok(())
     }
 }

@@ -183,7 +183,7 @@ impl Machine {
             run.failed = true;
             record(&mut run).await?;
             self.waiting.push_front(Expect::Denied { error: Some(error), query: false });
-            out.server.push(deny::execute());
+            out.own(deny::execute());
             self.flushed = false;
             self.flush(out);
             return Ok(());

@@ -54,6 +54,14 @@ impl PolicyEngine for Open {
 }
 
 impl PolicySession for Open {
+    fn decides_commands(&self) -> bool {
+        false
+    }
+
+    fn generation(&self) -> u64 {
+        0
+    }
+
     fn may_mask(&self) -> bool {
         false
     }
