@@ -33,14 +33,14 @@ impl Policy for PiiMask {
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
     type Settings = Settings;
 
-    fn interests() -> Interests {
-        Interests::in_events(Events::COMMAND | Events::RESULT)
-    }
-
     fn configure(settings: Settings) -> Result<Self, String> {
         settings.check()?;
         let scanner = Scanner::new(&settings.detect);
         Ok(Self { settings, scanner })
+    }
+
+    fn interests(&self) -> Interests {
+        Interests::in_events(Events::COMMAND | Events::RESULT).masking()
     }
 
     fn on_command(&mut self, session: &Session, command: &Command) -> Verdict {

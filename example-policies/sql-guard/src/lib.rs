@@ -50,12 +50,13 @@ impl Policy for SqlGuard {
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
     type Settings = Settings;
 
-    fn interests() -> Interests {
-        Interests::in_events(Events::COMMAND | Events::RESULT)
-    }
-
     fn configure(settings: Settings) -> Result<Self, String> {
         Ok(Self(settings))
+    }
+
+    fn interests(&self) -> Interests {
+        let results = if self.0.max_rows.is_some() { Events::RESULT } else { Events::empty() };
+        Interests::in_events(Events::COMMAND | results)
     }
 
     fn on_command(&mut self, _: &Session, command: &Command) -> Verdict {

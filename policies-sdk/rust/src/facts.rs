@@ -93,7 +93,14 @@ impl Values {
 impl Interests {
     /// Interest in these events of every protocol and every command.
     pub fn in_events(events: Events) -> Self {
-        Self { events, protocols: Vec::new(), sql_classes: Classes::empty() }
+        Self { events, protocols: Vec::new(), sql_classes: Classes::empty(), masks: false }
+    }
+
+    /// The policy may mask or inspect columns. Where it is enforced the record keeps no literals and
+    /// the target's error texts are scrubbed.
+    pub fn masking(mut self) -> Self {
+        self.masks = true;
+        self
     }
 
     /// Only of these protocols.

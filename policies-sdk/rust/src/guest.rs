@@ -4,7 +4,7 @@
 use std::{any::Any, cell::RefCell, marker::PhantomData};
 
 use crate::{
-    Command, Level, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict, Session, Verdict,
+    Command, Interests, Level, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict, Session, Verdict,
     bindings::exports::sluicegate::policy::guest::{Description, Guest},
     host, settings,
 };
@@ -33,16 +33,16 @@ impl<P: Policy> Guest for Exported<P> {
         Description {
             name: P::NAME.to_owned(),
             version: P::VERSION.to_owned(),
-            interests: P::interests(),
             settings_schema: P::SETTINGS_SCHEMA.to_owned(),
         }
     }
 
-    fn configure(json: String) -> Result<(), String> {
+    fn configure(json: String) -> Result<Interests, String> {
         log_panics();
         let policy = P::configure(settings::parse(&json)?)?;
+        let interests = policy.interests();
         CONFIGURED.set(Some(Box::new(policy)));
-        Ok(())
+        Ok(interests)
     }
 
     fn on_session_opened(session: &Session) -> Verdict {

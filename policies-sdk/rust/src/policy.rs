@@ -24,12 +24,13 @@ pub trait Policy: Sized + 'static {
     /// or without serde's `deny_unknown_fields`.
     type Settings: DeserializeOwned;
 
-    /// The events it wants.
-    fn interests() -> Interests;
-
     /// Makes the policy from the settings of its binding. The error is one sentence for the person
     /// who wrote them.
     fn configure(settings: Self::Settings) -> Result<Self, String>;
+
+    /// The events it wants under these settings, and whether it masks. What is not named costs
+    /// nothing, so name what the settings need and no more.
+    fn interests(&self) -> Interests;
 
     /// A session opens. To block refuses it.
     fn on_session_opened(&mut self, session: &Session) -> Verdict {
@@ -43,8 +44,8 @@ pub trait Policy: Sized + 'static {
         Verdict::Allow
     }
 
-    /// A result is about to flow: says in `plan` what is masked and what
-    /// [`Policy::on_rows`] gets to see.
+    /// A result is about to flow: says in `plan` what is masked and what [`Policy::on_rows`] gets to
+    /// see, which takes [`Interests::masking`], and how many rows it may have.
     fn on_result(&mut self, session: &Session, command: &Command, result: &ResultSet, plan: &Plan) -> ResultVerdict {
         let _ = (session, command, result, plan);
         ResultVerdict::Proceed

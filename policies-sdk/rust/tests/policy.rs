@@ -10,11 +10,14 @@ use sluicegate_policy::{
 #[derive(Deserialize)]
 struct Settings {
     limit: i64,
+    #[serde(default)]
+    secretive: bool,
 }
 
 /// Lets each session write `limit` times, holds what is opaque, and masks what reads `secret`.
 struct Sample {
     limit: i64,
+    secretive: bool,
 }
 
 impl Policy for Sample {
@@ -22,14 +25,16 @@ impl Policy for Sample {
     const VERSION: &'static str = "1.0.0";
     type Settings = Settings;
 
-    fn interests() -> Interests {
-        Interests::in_events(Events::SESSION_OPENED | Events::COMMAND | Events::RESULT)
-            .of_protocols(["postgres"])
-            .of_sql_classes(Classes::READ | Classes::DML | Classes::OPAQUE)
+    fn configure(settings: Settings) -> Result<Self, String> {
+        let Settings { limit, secretive } = settings;
+        if limit < 0 { Err("`limit` is negative".into()) } else { Ok(Self { limit, secretive }) }
     }
 
-    fn configure(settings: Settings) -> Result<Self, String> {
-        if settings.limit < 0 { Err("`limit` is negative".into()) } else { Ok(Self { limit: settings.limit }) }
+    fn interests(&self) -> Interests {
+        let interests = Interests::in_events(Events::SESSION_OPENED | Events::COMMAND | Events::RESULT)
+            .of_protocols(["postgres"])
+            .of_sql_classes(Classes::READ | Classes::DML | Classes::OPAQUE);
+        if self.secretive { interests } else { interests.masking() }
     }
 
     fn on_session_opened(&mut self, session: &Session) -> Verdict {
@@ -126,6 +131,16 @@ fn results_and_rows_hold_exactly() {
     ] {
         assert!(run(&format!("{{{READ}, {RESULT}, \"expect\": {{{wrong}}}}}")).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn a_policy_that_masks_has_to_say_so_first() {
+    let error = run_fixture::<Sample>(&format!(
+        r#"{{"settings": {{"limit": 1, "secretive": true}}, "session": {{"groups": ["staff"]}},
+            "cases": [{{{READ}, {RESULT}, "expect": {{{PLAN}}}}}]}}"#
+    ));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("`Interests::masking`"), "{error}");
 }
 
 #[test]

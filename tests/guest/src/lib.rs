@@ -28,12 +28,13 @@ impl Policy for Guest {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     type Settings = NoSettings;
 
-    fn interests() -> Interests {
-        Interests::in_events(Events::COMMAND | Events::RESULT)
-    }
-
     fn configure(_: NoSettings) -> Result<Self, String> {
         if behaviour() == "refuse" { Err("the guest refuses its settings".to_owned()) } else { Ok(Self) }
+    }
+
+    fn interests(&self) -> Interests {
+        let interests = Interests::in_events(Events::COMMAND | Events::RESULT);
+        if behaviour().starts_with("mask ") { interests.masking() } else { interests }
     }
 
     #[allow(clippy::panic, reason = "to trap is what a test asked for")]

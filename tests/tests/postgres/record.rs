@@ -11,7 +11,7 @@ use sluicegate_tests::{
     users,
 };
 
-use crate::{database, masking_ssn, open};
+use crate::{database, guarded, masking_ssn, open};
 
 /// The newest session with all its entries, as `sessions show` has it, once `count` sessions are
 /// listed and that one is over: entries are on their way for a moment after a client has ended.
@@ -73,6 +73,31 @@ fn literals_and_parameters_that_a_mask_could_hide_are_not_recorded() {
         .output()
         .unwrap();
     assert!(files.stdout.is_empty(), "the store holds it: {}", String::from_utf8_lossy(&files.stdout));
+}
+
+/// A policy that guards statements hides nothing, whether it looks at results or not.
+#[test]
+fn without_a_policy_that_masks_literals_are_recorded_and_error_texts_stay_whole() {
+    let read = format!("SELECT name FROM customers WHERE ssn = '{SSN}'");
+    for settings in [r#"deny = ["drop"]"#, r#"deny = ["drop"], max_rows = 100"#] {
+        let (_database, gateway) = guarded(settings);
+        let said = gateway.alice().psql_on(&format!(
+            "{read};\nSELECT ssn::int FROM customers WHERE id = 1;\nSELECT complain('of much');\nDROP TABLE orders;\n"
+        ));
+        assert_eq!(said.stdout.trim(), "Ada Lovelace", "{settings}");
+        for text in [
+            &format!("invalid input syntax for type integer: \"{SSN}\""),
+            "NOTICE:  00000: it is of much",
+            "it was of much",
+            "DETAIL:  of much",
+            "PL/pgSQL function complain(text) line 1 at RAISE",
+            "42501",
+        ] {
+            assert!(said.stderr.contains(text), "{settings}: {text:?} is not in {}", said.stderr);
+        }
+        let text = newest(&gateway, 1).to_string();
+        assert!(text.contains(&read) && !text.contains("ssn = ?"), "{settings}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

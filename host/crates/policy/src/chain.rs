@@ -42,8 +42,14 @@ pub(crate) struct Inspection {
 }
 
 impl Chain {
+    /// Whether an enforced policy may hide values.
     pub(crate) fn may_mask(&self) -> bool {
-        self.links.iter().any(|link| link.enforced() && link.matcher.result)
+        self.links.iter().any(|link| link.enforced() && link.matcher.masks)
+    }
+
+    /// Whether an enforced policy is asked about commands.
+    pub(crate) fn decides_commands(&self) -> bool {
+        self.links.iter().any(|link| link.enforced() && link.matcher.command)
     }
 
     /// Whether any policy, enforced or not, is asked about results of this command.

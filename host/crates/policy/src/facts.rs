@@ -198,12 +198,12 @@ fn column(column: &sluicegate_core::Column) -> results::Column {
 impl results::HostPlan for State {
     fn mask(&mut self, _: Resource<PlanHandle>, column: u32, mask: types::Mask) -> Result<()> {
         let width = self.schema()?.columns.len();
-        self.plan.mask(column, width, convert::mask(mask)).map_err(wasmtime::Error::new)
+        self.masking_plan()?.mask(column, width, convert::mask(mask)).map_err(wasmtime::Error::new)
     }
 
     fn inspect(&mut self, _: Resource<PlanHandle>, column: u32) -> Result<()> {
         let width = self.schema()?.columns.len();
-        self.plan.inspect(column, width).map_err(wasmtime::Error::new)
+        self.masking_plan()?.inspect(column, width).map_err(wasmtime::Error::new)
     }
 
     fn limit_rows(&mut self, _: Resource<PlanHandle>, rows: u64) -> Result<()> {

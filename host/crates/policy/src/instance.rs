@@ -9,7 +9,7 @@ use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::Resource};
 use crate::{
     contract::{
         Policy, PolicyPre,
-        exports::sluicegate::policy::guest::Description,
+        exports::sluicegate::policy::guest::{Description, Interests},
         sluicegate::policy::verdicts::{ResultVerdict, RowsVerdict, Verdict},
     },
     deadline::Deadline,
@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) sequence: u64,
     pub(crate) schema: Option<Arc<ResultSchema>>,
     pub(crate) plan: MaskPlan,
+    /// Whether the plan may mask and inspect.
+    masks: bool,
     batch: Option<(Arc<Batch>, Arc<[u32]>)>,
     memory: Memory,
     deadline: Deadline,
@@ -37,6 +39,11 @@ impl State {
             Some((batch, asked)) => Ok((batch, asked)),
             None => Err(wasmtime::Error::msg("the policy used rows outside the call that gave them")),
         }
+    }
+
+    /// The plan of the call, for a policy that may hide values.
+    pub(crate) fn masking_plan(&mut self) -> wasmtime::Result<&mut MaskPlan> {
+        if self.masks { Ok(&mut self.plan) } else { Err(wasmtime::Error::new(Undeclared)) }
     }
 }
 
@@ -80,6 +87,7 @@ impl Instance {
             sequence: 0,
             schema: None,
             plan: MaskPlan::default(),
+            masks: false,
             batch: None,
             memory: Memory { used: 0, limit: runtime.memory },
             deadline: Deadline::new(runtime.deadline),
@@ -101,10 +109,15 @@ impl Instance {
         self.call(|policy, store| policy.sluicegate_policy_guest().call_describe(store))
     }
 
-    /// Hands over the binding's settings.
-    pub(crate) fn configure(&mut self, settings: &str) -> Result<(), CallError> {
+    /// Hands over the binding's settings. The answer is what interests the policy under them.
+    pub(crate) fn configure(&mut self, settings: &str) -> Result<Interests, CallError> {
         self.call(|policy, store| policy.sluicegate_policy_guest().call_configure(store, settings))?
             .map_err(|reason| CallError::Settings(reason_text(&reason)))
+    }
+
+    /// Whether plans may mask and inspect; at first they may not.
+    pub(crate) fn let_mask(&mut self, masks: bool) {
+        self.store.data_mut().masks = masks;
     }
 
     /// The session for all later events.
@@ -191,6 +204,11 @@ fn begin(store: &mut Store<State>) {
 #[error("the policy outlived its deadline")]
 struct TooLate;
 
+/// The record keeps literals and error texts pass where no policy says that it masks.
+#[derive(Debug, thiserror::Error)]
+#[error("it masks or inspects a column, and the interests that it answered to `configure` do not say `masks`")]
+struct Undeclared;
+
 /// Handles carry nothing: the facts are in the state, and a borrow ends with its call.
 fn handle<T: 'static>() -> Resource<T> {
     Resource::new_borrow(0)
@@ -216,6 +234,9 @@ fn explain(error: &wasmtime::Error, deadline: Duration) -> CallError {
         return CallError::Nonsense(error.to_string());
     }
     if let Some(error) = error.downcast_ref::<CounterError>() {
+        return CallError::Refused(error.to_string());
+    }
+    if let Some(error) = error.downcast_ref::<Undeclared>() {
         return CallError::Refused(error.to_string());
     }
     CallError::Trap(reason_text(&error.root_cause().to_string()))

@@ -42,6 +42,8 @@ pub(crate) struct Matcher {
     pub(crate) command: bool,
     pub(crate) result: bool,
     pub(crate) closed: bool,
+    /// Whether it may mask or inspect what results hold.
+    pub(crate) masks: bool,
     classes: Classes,
 }
 
@@ -59,15 +61,14 @@ pub(crate) struct Saying {
 }
 
 impl Link {
-    pub(crate) fn ready(binding: &Binding, protocol: &str, module: Arc<Module>, voice: Arc<Voice>) -> Self {
-        let matcher = Matcher::new(&module.interests, protocol);
+    pub(crate) fn ready(binding: &Binding, matcher: Matcher, module: Arc<Module>, voice: Arc<Voice>) -> Self {
         Self::new(binding, matcher, Code::Ready(module), voice)
     }
 
-    /// A binding without a policy: it is asked about every command and refuses each.
+    /// A binding without a policy: it is asked about every command and refuses each. What the policy
+    /// would mask is not known, so it counts as one that masks.
     pub(crate) fn broken(binding: &Binding, reason: String, voice: Arc<Voice>) -> Self {
-        let matcher = Matcher { opened: false, command: true, result: true, closed: false, classes: Classes::empty() };
-        Self::new(binding, matcher, Code::Broken(reason), voice)
+        Self::new(binding, Matcher::without_policy(), Code::Broken(reason), voice)
     }
 
     fn new(binding: &Binding, matcher: Matcher, code: Code, voice: Arc<Voice>) -> Self {
@@ -137,6 +138,8 @@ impl Link {
             None => {
                 let mut instance = Instance::start(runtime, &module.pre, Arc::clone(&self.voice))?;
                 instance.configure(&self.settings)?;
+                // By what the session's record and error texts went by, whatever this instance answered.
+                instance.let_mask(self.matcher.masks);
                 prepare(&mut instance);
                 Ok(slot.insert(instance))
             }
@@ -187,8 +190,13 @@ impl Matcher {
             command: wants(Events::COMMAND),
             result: wants(Events::RESULT),
             closed: wants(Events::SESSION_CLOSED),
+            masks: interests.masks && wants(Events::RESULT),
             classes,
         }
+    }
+
+    fn without_policy() -> Self {
+        Self { opened: false, command: true, result: true, closed: false, masks: true, classes: Classes::empty() }
     }
 
     /// Whether commands like this one concern the binding at all.
@@ -225,7 +233,10 @@ mod tests {
 
     fn matcher(protocols: &[&str], classes: sql::Classes) -> Matcher {
         let protocols = protocols.iter().map(|p| (*p).to_owned()).collect();
-        Matcher::new(&Interests { events: Events::COMMAND, protocols, sql_classes: classes }, "postgres")
+        Matcher::new(
+            &Interests { events: Events::COMMAND | Events::RESULT, protocols, sql_classes: classes, masks: true },
+            "postgres",
+        )
     }
 
     #[test]
@@ -240,7 +251,20 @@ mod tests {
 
     #[test]
     fn a_policy_for_other_protocols_wants_nothing() {
-        assert!(!matcher(&["http"], sql::Classes::empty()).command);
-        assert!(matcher(&["http", "postgres"], sql::Classes::empty()).command);
+        let other = matcher(&["http"], sql::Classes::empty());
+        assert!(!other.command && !other.result && !other.masks);
+        let ours = matcher(&["http", "postgres"], sql::Classes::empty());
+        assert!(ours.command && ours.result && ours.masks);
+    }
+
+    #[test]
+    fn a_policy_that_wants_no_results_masks_nothing() {
+        let interests = Interests {
+            events: Events::COMMAND,
+            protocols: Vec::new(),
+            sql_classes: sql::Classes::empty(),
+            masks: true,
+        };
+        assert!(!Matcher::new(&interests, "postgres").masks);
     }
 }

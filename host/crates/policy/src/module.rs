@@ -43,7 +43,6 @@ pub(crate) struct Module {
     pub(crate) pre: PolicyPre<State>,
     pub(crate) name: String,
     pub(crate) version: String,
-    pub(crate) interests: Interests,
     /// Milliseconds since the Unix epoch.
     pub(crate) loaded_at: i64,
 }
@@ -158,13 +157,12 @@ impl Runtime {
             pre,
             name: record::cut(&description.name, 128).0,
             version: record::cut(&description.version, 128).0,
-            interests: description.interests,
             loaded_at: record::now(),
         })
     }
 
-    /// Whether a binding's settings suit the policy.
-    pub(crate) fn try_settings(&self, name: &str, module: &Module, settings: &str) -> Result<(), CallError> {
+    /// Whether a binding's settings suit the policy, and what interests it under them.
+    pub(crate) fn try_settings(&self, name: &str, module: &Module, settings: &str) -> Result<Interests, CallError> {
         patiently(|| {
             let voice = Arc::new(Voice::new("", name));
             Instance::start(self, &module.pre, voice)?.configure(settings)

@@ -16,7 +16,7 @@ use crate::{
     files::{self, Entry, Stamp},
     fixtures,
     host::{Generation, Shared, TargetBindings},
-    link::{Code, Link, settings_text},
+    link::{Code, Link, Matcher, settings_text},
     module::{Module, Shipped},
     status::Report,
     voice::Voice,
@@ -229,10 +229,12 @@ impl Registry {
         }
         let tried = code.and_then(|module| {
             let tried = self.shared.runtime.try_settings(&binding.module, module, &settings);
-            tried.map(|()| module).map_err(|error| error.to_string())
+            tried.map(|interests| (module, interests)).map_err(|error| error.to_string())
         });
         Arc::new(match tried {
-            Ok(module) => Link::ready(binding, protocol, Arc::clone(module), voice),
+            Ok((module, interests)) => {
+                Link::ready(binding, Matcher::new(&interests, protocol), Arc::clone(module), voice)
+            }
             Err(reason) => Link::broken(binding, reason, voice),
         })
     }

@@ -77,6 +77,14 @@ impl PolicySession for Policies {
             && generation.chains.get(&*self.session.target).is_none_or(|newest| newest.may_mask())
     }
 
+    fn decides_commands(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.chain.decides_commands())
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
     fn governing(&self) -> Vec<(String, String)> {
         let Some(current) = &self.current else { return Vec::new() };
         current.chain.links.iter().map(|link| (link.module_name.clone(), link.digest().to_owned())).collect()

@@ -65,7 +65,7 @@ pub fn run_fixture<P: Policy>(text: &str) -> Result<(), FixtureError> {
         (Err(error), _) => return Err(FixtureError(format!("the settings are refused: {error}"))),
         (Ok(_), Some(_)) => return Err(FixtureError("the settings are not refused".to_owned())),
     };
-    let interests = P::interests();
+    let interests = policy.interests();
     let opened = if interests.events.contains(Events::SESSION_OPENED) && of_protocol(&interests, &fixture.session) {
         policy.on_session_opened(&fixture.session)
     } else {
@@ -113,6 +113,11 @@ fn run_case<P: Policy>(
         ResultVerdict::Proceed
     };
     let planned = plan.planned();
+    let hides = !planned.masks.is_empty() || !planned.inspected.is_empty();
+    if hides && !interests.masks {
+        let error = "the policy masks or inspects a column, and its interests do not say so (`Interests::masking`)";
+        return Err(FixtureError(error.to_owned()));
+    }
     result_holds(&result, &answer, &planned, &case.expect.result)?;
     let answer = if answer == ResultVerdict::Proceed && !planned.inspected.is_empty() {
         policy.on_rows(session, &result, &Rows::from_texts(&rows, &planned.inspected))

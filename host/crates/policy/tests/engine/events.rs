@@ -67,6 +67,49 @@ fn a_policy_that_is_not_interested_is_not_asked() {
 }
 
 #[test]
+fn what_a_policy_wants_depends_on_its_settings() {
+    for (settings, masks, results) in [
+        (json!({}), false, true),
+        (json!({ "limit": 5 }), false, true),
+        (json!({ "mask": [[2, "hash"]] }), true, true),
+        (json!({ "inspect": [3] }), true, true),
+        (json!({ "no_results": true }), false, false),
+        (json!({ "no_results": true, "mask": [[2, "hash"]] }), false, false),
+    ] {
+        let fixture = Fixture::probing(settings.clone());
+        let mut session = fixture.open();
+        assert_eq!(session.may_mask(), masks, "{settings}");
+        assert_eq!(ask(&mut session, &select()).1.sees_results(), results, "{settings}");
+        fixture.bind(vec![binding("probe", Mode::Monitor, settings.clone())]);
+        let mut session = fixture.open();
+        assert!(!session.may_mask(), "{settings}");
+        assert_eq!(ask(&mut session, &select()).1.sees_results(), results, "{settings}");
+    }
+}
+
+#[test]
+fn a_policy_that_did_not_say_that_it_masks_cannot() {
+    for settings in [
+        json!({ "secretive": true, "mask": [[2, "redact"]] }),
+        json!({ "secretive": true, "inspect": [2], "rows": "secret" }),
+    ] {
+        let fixture = Fixture::probing(settings.clone());
+        let mut session = fixture.open();
+        assert!(!session.may_mask());
+        let (_, mut flight) = ask(&mut session, &select());
+        let ruling = flight.result(&schema());
+        assert!(ruling.plan.is_pass(), "{settings}");
+        let denial = ruling.denial.unwrap();
+        assert_eq!(denial.kind, DenialKind::PolicyFailure);
+        assert_eq!(
+            denial.reason,
+            "the policy failed: it asked for something that it may not have: it masks or inspects a column, and the \
+             interests that it answered to `configure` do not say `masks`"
+        );
+    }
+}
+
+#[test]
 fn masks_of_several_policies_accumulate_and_monitoring_changes_nothing() {
     let fixture = Fixture::new();
     fixture.put("probe", &probe());

@@ -97,7 +97,12 @@ fn settings_are_replaced_and_what_did_not_change_keeps_its_instances() {
     assert_eq!(reason(&ask(&mut session, &select()).0), "one");
     fixture.bind(vec![binding("probe", Mode::Enforce, json!({ "command": "two" }))]);
     assert_eq!(reason(&ask(&mut session, &select()).0), "two");
-    fixture.bind(vec![binding("probe", Mode::Monitor, json!({ "command": "two" }))]);
+    assert!(!session.may_mask());
+    fixture.bind(vec![binding("probe", Mode::Enforce, json!({ "mask": [[2, "hash"]] }))]);
+    assert!(session.may_mask(), "what decides next masks");
+    assert!(ask(&mut session, &select()).0.denial.is_none());
+    fixture.bind(vec![binding("probe", Mode::Monitor, json!({ "mask": [[2, "hash"]] }))]);
+    assert!(session.may_mask(), "what decided last masks");
     assert!(ask(&mut session, &select()).0.denial.is_none());
     assert!(!session.may_mask());
 }

@@ -39,6 +39,23 @@ fn the_shipped_policies_do_what_their_fixtures_say() {
 }
 
 #[test]
+fn only_the_shipped_policy_that_masks_counts_as_masking() {
+    for (policy, settings, masks, results) in [
+        ("pii-mask", json!({ "columns": ["*.ssn"] }), true, true),
+        ("sql-guard", json!({ "deny": ["ddl"] }), false, false),
+        ("sql-guard", json!({ "max_rows": 5 }), false, true),
+    ] {
+        let fixture = Fixture::new();
+        fixture.put(policy, &example(policy));
+        fixture.bind(vec![binding(policy, Mode::Enforce, settings.clone())]);
+        let mut session = fixture.open();
+        let (ruling, flight) = ask(&mut session, &select());
+        assert_eq!(ruling.denial, None);
+        assert_eq!((session.may_mask(), flight.sees_results()), (masks, results), "{policy} {settings}");
+    }
+}
+
+#[test]
 fn a_module_that_breaks_its_fixtures_is_not_taken_until_they_hold() {
     let fixture = Fixture::new();
     let mut shipped = fixtures("sql-guard");

@@ -17,12 +17,12 @@ impl Policy for Narrow {
     const SETTINGS_SCHEMA: &'static str = r#"{"type": "object"}"#;
     type Settings = Self;
 
-    fn interests() -> Interests {
-        Interests { events: Events::COMMAND, protocols: vec!["postgres".into()], sql_classes: Classes::DML }
-    }
-
     fn configure(settings: Self) -> Result<Self, String> {
         Ok(settings)
+    }
+
+    fn interests(&self) -> Interests {
+        Interests::in_events(Events::COMMAND).of_protocols(["postgres"]).of_sql_classes(Classes::DML)
     }
 
     fn on_command(&mut self, _: &Session, _: &Command) -> Verdict {

@@ -22,12 +22,17 @@ struct Probe {
     limit: Option<u64>,
     rows: String,
     refuse: String,
+    /// Does not ask about results.
+    no_results: bool,
+    /// Keeps to itself that it masks.
+    secretive: bool,
 }
 
 impl Default for Probe {
     fn default() -> Self {
         let (opened, command, only, mask, inspect, limit, rows, refuse) = Default::default();
-        Self { opened, command, only, mask, inspect, limit, rows, refuse }
+        let (no_results, secretive) = Default::default();
+        Self { opened, command, only, mask, inspect, limit, rows, refuse, no_results, secretive }
     }
 }
 
@@ -37,12 +42,14 @@ impl Policy for Probe {
     const SETTINGS_SCHEMA: &'static str = r#"{"type": "object"}"#;
     type Settings = Self;
 
-    fn interests() -> Interests {
-        Interests::in_events(Events::all())
-    }
-
     fn configure(settings: Self) -> Result<Self, String> {
         if settings.refuse.is_empty() { Ok(settings) } else { Err(settings.refuse) }
+    }
+
+    fn interests(&self) -> Interests {
+        let events = if self.no_results { Events::all() - Events::RESULT } else { Events::all() };
+        let hides = !self.mask.is_empty() || !self.inspect.is_empty();
+        if hides && !self.secretive { Interests::in_events(events).masking() } else { Interests::in_events(events) }
     }
 
     fn on_session_opened(&mut self, session: &Session) -> Verdict {
