@@ -16,7 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{BindError, Stop};
+use crate::{BindError, Stop, Stopper, stop_channel};
 
 /// Connections that the system keeps for us while we are busy.
 const BACKLOG: u32 = 1024;
@@ -29,6 +29,8 @@ const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 /// Refused connections are reported at most this often.
 const SURPLUS_REPORT: Duration = Duration::from_secs(1);
+/// How long sessions have for their last words at the end of the grace.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Who can reach a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,8 @@ pub enum Exposure {
 pub struct Limits {
     /// Open connections; more are closed at once.
     pub max_connections: usize,
-    /// How long open connections may go on once stopping is asked for.
+    /// How long open connections may go on once stopping is asked for. For the last 2 seconds of it,
+    /// or the last half of a shorter one, [`Stop::overdue`] tells them to end.
     pub grace: Duration,
 }
 
@@ -84,6 +87,7 @@ impl Listener {
 
     /// Serves until stopping is asked for, each connection in a task of its own. Then it accepts no
     /// more, and returns once all have ended or the grace is over; those still open then are cut.
+    /// Where stopping is overdue from outside, the rest of the grace is only that for last words.
     pub async fn run<H, F>(self, mut stop: Stop, handle: H)
     where
         H: Fn(TcpStream, SocketAddr, Stop) -> F,
@@ -91,6 +95,7 @@ impl Listener {
     {
         let slots = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let mut open = JoinSet::new();
+        let (stopper, heard) = stop_channel();
         let mut surplus = Surplus::default();
         let mut back_off = FIRST_BACK_OFF;
         tracing::info!(protocol = self.name, address = %self.address, "listening");
@@ -114,7 +119,7 @@ impl Listener {
                         tracing::debug!(protocol = self.name, %peer, %error, "connection lost before it was served");
                         continue;
                     }
-                    let served = handle(stream, peer, stop.clone());
+                    let served = handle(stream, peer, heard.clone());
                     open.spawn(async move {
                         served.await;
                         drop(slot);
@@ -129,7 +134,7 @@ impl Listener {
             }
         }
         drop(self.socket);
-        drain(self.name, open, self.limits.grace).await;
+        drain(self.name, open, self.limits.grace, stop, &stopper).await;
     }
 }
 
@@ -174,15 +179,27 @@ fn report_panic(name: &'static str, ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn drain(name: &'static str, mut open: JoinSet<()>, grace: Duration) {
-    let all_ended = async {
-        while let Some(ended) = open.join_next().await {
-            report_panic(name, ended);
-        }
-    };
-    if tokio::time::timeout(grace, all_ended).await.is_err() {
+/// Lets sessions go on, then end themselves, and cuts those that do neither.
+async fn drain(name: &'static str, mut open: JoinSet<()>, grace: Duration, mut outside: Stop, sessions: &Stopper) {
+    let last_words = LAST_WORDS.min(grace / 2);
+    sessions.stop();
+    tokio::select! {
+        () = all_ended(name, &mut open) => return,
+        () = outside.overdue() => {}
+        () = tokio::time::sleep(grace.saturating_sub(last_words)) => {}
+    }
+    tracing::info!(protocol = name, connections = open.len(), "sessions that go on are told to end");
+    sessions.now();
+    if tokio::time::timeout(last_words, all_ended(name, &mut open)).await.is_err() {
         tracing::warn!(protocol = name, connections = open.len(), "connections still open after the grace are cut");
         open.shutdown().await;
+    }
+}
+
+/// Cancel-safe.
+async fn all_ended(name: &'static str, open: &mut JoinSet<()>) {
+    while let Some(ended) = open.join_next().await {
+        report_panic(name, ended);
     }
 }
 

@@ -111,6 +111,43 @@ async fn stopping_lets_sessions_end_themselves_and_cuts_the_others() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
+/// Serves a session that ends only when it is overdue. Says how long that took from the word to stop.
+async fn overdue_after(limits: Limits, stopping: impl AsyncFnOnce(&sluicegate_net::Stopper)) -> Duration {
+    let listener = listener(limits).await;
+    let address = listener.local_addr();
+    let (stopper, stop) = stop_channel();
+    let serving = tokio::spawn(listener.run(stop, |mut stream, _peer, mut stop| async move {
+        stream.write_all(b"hello").await.unwrap();
+        stop.overdue().await;
+        stream.write_all(b"bye").await.unwrap();
+    }));
+    let (mut client, _) = greeted(address).await;
+    let asked = Instant::now();
+    stopping(&stopper).await;
+    let mut last_words = String::new();
+    client.read_to_string(&mut last_words).await.unwrap();
+    assert_eq!(last_words, "bye");
+    serving.await.unwrap();
+    asked.elapsed()
+}
+
+#[tokio::test]
+async fn sessions_have_their_last_words_before_the_grace_is_over() {
+    let took = overdue_after(LIMITS, async |stopper| stopper.stop()).await;
+    assert!(took >= LIMITS.grace / 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_second_word_ends_sessions_at_once() {
+    let limits = Limits { grace: Duration::from_secs(3600), ..LIMITS };
+    let stopping = async |stopper: &sluicegate_net::Stopper| {
+        stopper.stop();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stopper.now();
+    };
+    assert!(overdue_after(limits, stopping).await < Duration::from_secs(60));
+}
+
 #[tokio::test]
 async fn a_failing_session_ends_alone() {
     let listener = listener(LIMITS).await;
