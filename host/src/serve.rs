@@ -1,5 +1,5 @@
 //! The gateway as one process. The ONE place that lists protocols: adding one is its crate, its
-//! adapter under `serve/` and a line in each of the two lists below.
+//! adapter under `serve/`, its line in [`PROTOCOLS`], and its variant of [`ProtocolTarget`].
 //!
 //! * [`gateway`] puts the crates together, in order, and keeps them in step with the configuration.
 //! * [`watch`] tells when the configuration changed, [`data_dir`] is where state is kept.
@@ -34,6 +34,8 @@ pub enum ProtocolTarget {
 pub struct Protocol {
     /// Its name in the configuration and in the record.
     pub name: &'static str,
+    /// Those of its target's keys that say where a secret is, and never hold one.
+    pub secret_keys: &'static [&'static str],
     /// What it is called in TLS's ALPN.
     pub alpn: &'static [&'static [u8]],
     /// Reads the keys of `[[target]]` that are the protocol's own.

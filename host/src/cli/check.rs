@@ -2,12 +2,15 @@
 
 use std::{path::Path, process::ExitCode};
 
-use anstream::{eprint, eprintln, println};
+use anstream::{eprint, eprintln};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::Output;
-use crate::config::{self, report::Finding};
+use super::{Output, print::out};
+use crate::config::{
+    self,
+    report::{Finding, Problem, Report},
+};
 
 const GREEN: Style = AnsiColor::Green.on_default().bold();
 
@@ -22,6 +25,8 @@ pub struct Args {
 #[derive(Serialize)]
 struct Findings<'a> {
     ok: bool,
+    /// Whether the text was good enough to look at what it points to.
+    complete: bool,
     errors: usize,
     warnings: usize,
     items: Vec<Finding<'a>>,
@@ -29,28 +34,42 @@ struct Findings<'a> {
 
 /// Checks the file's text and what it points to.
 pub fn run(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
-    let config::Loaded { config, mut report } = config::load(path)?;
-    if let Some(config) = &config {
+    let (read, mut report) = match config::load(path) {
+        Ok(config::Loaded { config, refused, report }) => (config.or(refused), report),
+        Err(error) if args.output == Output::Json => {
+            let mut report = Report::new(path, String::new());
+            report.push(Problem::error(error.to_string()));
+            (None, report)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(config) = &read {
         config::check_files(config, &mut report);
-        config::check_policies(config, &mut report)?;
+        if let Err(error) = config::check_policies(config, &mut report) {
+            report.push(Problem::error(format!("the policies cannot be tried: {error:#}")));
+        }
     }
-    let (errors, warnings) = (report.errors(), report.warnings());
+    let (complete, errors, warnings) = (read.is_some(), report.errors(), report.warnings());
     match args.output {
         Output::Json => {
-            let findings = Findings { ok: errors == 0, errors, warnings, items: report.findings() };
-            println!("{}", serde_json::to_string_pretty(&findings)?);
+            let findings = Findings { ok: errors == 0, complete, errors, warnings, items: report.findings() };
+            out(serde_json::to_string_pretty(&findings)?)?;
         }
         Output::Text => {
             eprint!("{}", report.render());
             let path = path.display();
-            match config {
-                Some(config) if errors == 0 => println!(
+            match read {
+                Some(config) if errors == 0 => out(format!(
                     "{GREEN}ok{GREEN:#}: {path} is in order: {}, {}, {}",
                     count(config.targets.len(), "target"),
                     count(config.users.len(), "user"),
                     count(warnings, "warning"),
+                ))?,
+                Some(_) => eprintln!("{path}: {}, {}", count(errors, "error"), count(warnings, "warning")),
+                None => eprintln!(
+                    "{path}: {}; certificates, secrets and policies are looked at once that is mended",
+                    count(errors, "error"),
                 ),
-                _ => eprintln!("{path}: {}, {}", count(errors, "error"), count(warnings, "warning")),
             }
         }
     }

@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     policies: Option<PathBuf>,
     /// How much of the gateway's log is shown: error, warn, info, debug or trace
-    #[arg(long, default_value = "off", value_name = "LEVEL")]
+    #[arg(long, default_value = "warn", value_name = "LEVEL")]
     log_level: String,
 }
 
@@ -46,7 +46,7 @@ async fn show(args: &Args) -> anyhow::Result<usize> {
     println!("Starting a temporary PostgreSQL and the gateway ...");
     let server = block_in_place(|| Server::start(&password))?;
     let stage = block_in_place(|| Stage::prepare(server.port(), &password, args.policies.as_deref()))?;
-    let Loaded { config, report } = config::load(&stage.config())?;
+    let Loaded { config, report, .. } = config::load(&stage.config())?;
     let config = config.ok_or_else(|| anyhow::anyhow!("the demo's configuration is refused\n{}", report.plain()))?;
     let gateway = Gateway::start(config).await?;
     if !args.tour {
@@ -68,6 +68,8 @@ async fn show(args: &Args) -> anyhow::Result<usize> {
 fn explain(stage: &Stage) {
     let config = stage.config();
     let config = config.display();
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sluicegate"));
+    let program = program.display();
     let line = |user: &str| format!("PGPASSWORD={user} psql -h 127.0.0.1 -p {} -U {user} shop", stage.port());
     println!(
         "
@@ -88,11 +90,11 @@ Try as alice:
 
 While psql stays open:
   change style = \"partial\" to \"hash\" in {COMMAND}{config}{COMMAND:#}
-  and ask again. Break something in that file, and the old rules stay in force.
+  and ask again. Break something in that file: the old rules stay in force, and the log here says why.
 
 See what was recorded, and how the policies stand:
-  {COMMAND}sluicegate -c {config} sessions list{COMMAND:#}
-  {COMMAND}sluicegate -c {config} policy status{COMMAND:#}
+  {COMMAND}{program} -c {config} sessions list{COMMAND:#}
+  {COMMAND}{program} -c {config} policy status{COMMAND:#}
 
 Ctrl-C stops everything and removes it.",
         line("alice"),

@@ -18,7 +18,7 @@ use std::{
 
 use anstream::{eprint, eprintln};
 use anstyle::{AnsiColor, Style};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::config::{self, Config, Loaded, report::Report};
 
@@ -59,6 +59,10 @@ enum Output {
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    if cli.config.is_some() && matches!(cli.command, Command::Demo(_) | Command::User(_) | Command::Completions(_)) {
+        let message = "this command reads no configuration; leave out `--config`";
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+    }
     let config = config_path(cli.config);
     let done = match cli.command {
         Command::Serve(args) => serve::run(&args, &config),
@@ -83,7 +87,7 @@ fn config_path(argument: Option<PathBuf>) -> PathBuf {
 /// The configuration for commands that need one in order, and the warnings about it. What is wrong with
 /// it is printed.
 fn load(path: &Path) -> anyhow::Result<(Config, Report)> {
-    let Loaded { config, report } = config::load(path)?;
+    let Loaded { config, report, .. } = config::load(path)?;
     let errors = report.errors();
     match config {
         Some(config) => Ok((config, report)),

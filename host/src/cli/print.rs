@@ -9,7 +9,7 @@ use std::{
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableComponent, presets::NOTHING};
 use jiff::{Timestamp, tz::TimeZone};
 
-/// Prints a listing. A reader that has seen enough, such as `head`, is no error.
+/// Prints a listing, a script or a line. A reader that has seen enough, such as `head`, is no error.
 pub fn out(listing: impl Display) -> std::io::Result<()> {
     let mut stdout = anstream::stdout().lock();
     match writeln!(stdout, "{listing}").and_then(|()| stdout.flush()) {

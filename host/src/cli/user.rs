@@ -10,6 +10,8 @@ use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 use sluicegate_identity::{MAX_SECRET_BYTES, hash_secret};
 
+use super::print::out;
+
 /// Works on built-in users
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,7 +29,7 @@ enum Command {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Command::Hash = args.command;
     let secret = if std::io::stdin().is_terminal() { ask()? } else { read()? };
-    println!("{}", hash_secret(secret)?);
+    out(hash_secret(secret)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use sluicegate_core::{Principal, policy::Binding, record::Recording};
 use sluicegate_identity::User;
 
@@ -63,7 +64,8 @@ pub struct Tls {
     pub cert: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
-    span: Range<usize>,
+    cert_span: Range<usize>,
+    key_span: Range<usize>,
 }
 
 /// One key of `[listen]`.
@@ -121,6 +123,8 @@ struct BindingSpans {
 pub struct Loaded {
     /// None where there are errors.
     pub config: Option<Config>,
+    /// Where there are errors, what could be read nevertheless: enough to look for more, no more.
+    pub refused: Option<Config>,
     /// What was found.
     pub report: Report,
 }
@@ -141,7 +145,10 @@ pub fn load(path: &Path) -> Result<Loaded, ReadError> {
 
 /// The data folder alone, for commands that only ask: they work whatever else is wrong with the file.
 pub fn data_dir(path: &Path) -> anyhow::Result<PathBuf> {
-    Ok(parse::data_dir(path, &read(path).map_err(|why| ReadError { path: path.to_owned(), why })?)?)
+    let text = read(path).map_err(|why| ReadError { path: path.to_owned(), why })?;
+    parse::data_dir(path, &text).with_context(|| {
+        format!("no `data_dir` can be read in the configuration `{}`; `sluicegate check` says why", path.display())
+    })
 }
 
 /// Checks the files that a configuration points to: certificates, secrets, modules. Blocking.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
@@ -53,20 +53,27 @@ pub fn parse(path: &Path, text: String) -> Loaded {
         report.push(error.span().map_or(problem.clone(), |span| problem.at(span)));
     }
     if !errors.is_empty() {
-        return Loaded { config: None, report };
+        return Loaded { config: None, refused: None, report };
     }
-    let config = Reader { report: &mut report, base: base(path).to_owned() }.config(path, &text, root.into_inner());
-    Loaded { config: config.filter(|_| report.errors() == 0), report }
+    let read = Reader { report: &mut report, base: base(path).to_owned() }.config(path, &text, root.into_inner());
+    let (config, refused) = if report.errors() == 0 { (read, None) } else { (None, read) };
+    Loaded { config, refused, report }
 }
 
-/// The data folder alone; the error says where the text is wrong.
-pub fn data_dir(path: &Path, text: &str) -> Result<PathBuf, toml::de::Error> {
-    #[derive(Deserialize)]
-    struct Top {
-        data_dir: Option<PathBuf>,
+/// The data folder alone, whatever else is wrong with the text. None where it may be the very thing
+/// that is wrong.
+pub fn data_dir(path: &Path, text: &str) -> Option<PathBuf> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let is_it = |line: &str| line.trim_start().trim_start_matches(['"', '\'']).starts_with("data_dir");
+    let line_at = |at: usize| text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
+    if errors.iter().any(|error| error.span().is_none_or(|span| is_it(line_at(span.end)))) {
+        return None;
     }
-    let Top { data_dir } = toml::from_str(text)?;
-    Ok(base(path).join(data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR))))
+    match root.get_ref().get("data_dir").map(Spanned::get_ref) {
+        Some(DeValue::String(data_dir)) => Some(base(path).join(data_dir.as_ref())),
+        None if errors.is_empty() || !text.lines().any(is_it) => Some(base(path).join(DATA_DIR)),
+        _ => None,
+    }
 }
 
 /// What paths in the file start from.
@@ -115,9 +122,9 @@ impl Reader<'_> {
 
     fn tls(&mut self, value: Spanned<DeValue<'_>>) -> Option<Tls> {
         let table = section::table(self.report, "[tls]", value)?;
-        let span = table.span();
+        let (cert_span, key_span) = (span_of(&table, "cert"), span_of(&table, "key"));
         let TlsSection { cert, key } = section::read(self.report, "[tls]", table, &[])?;
-        Some(Tls { cert: self.base.join(cert), key: self.base.join(key), span })
+        Some(Tls { cert: self.base.join(cert), key: self.base.join(key), cert_span, key_span })
     }
 
     fn policies(&mut self, value: Option<Spanned<DeValue<'_>>>) -> Option<Policies> {
@@ -170,9 +177,13 @@ impl Reader<'_> {
         let address = text.parse().ok();
         if address.is_none() {
             let problem = Problem::error(format!("`{}` is not an address to listen on", text.escape_debug())).at(span);
-            let help = match text.strip_prefix(':') {
-                Some(port) => format!("write `0.0.0.0:{port}` for every interface"),
-                None => "write an IP address and a port, such as `127.0.0.1:15432`".to_owned(),
+            let help = match text.rsplit_once(':') {
+                Some(("", port)) => format!("write `0.0.0.0:{}` for every interface", port.escape_debug()),
+                Some((ip, port)) if ip.parse::<Ipv6Addr>().is_ok() => {
+                    format!("write `[{ip}]:{}`, with the IPv6 address in brackets", port.escape_debug())
+                }
+                Some(("localhost", port)) => format!("write `127.0.0.1:{}`", port.escape_debug()),
+                _ => "write an IP address and a port, such as `127.0.0.1:15432`".to_owned(),
             };
             self.report.push(problem.help(help));
         }
@@ -222,6 +233,14 @@ impl Reader<'_> {
 
     /// What needs several sections to be seen.
     fn cross_check(&mut self, users: &[User], targets: &[(Target, Vec<Range<usize>>)], listen: &[Listen]) {
+        if users.is_empty() {
+            let problem = Problem::warning("there are no users, so nobody can sign in");
+            self.report.push(problem.help("add `[[identity.user]]` with `name`, `groups` and `secret_hash`"));
+        }
+        if targets.is_empty() {
+            let problem = Problem::warning("there are no targets, so there is nothing to reach");
+            self.report.push(problem.help("add `[[target]]` with `name`, `protocol`, `address` and `allow`"));
+        }
         for (target, allow_at) in targets {
             let name = target.name.escape_debug();
             if target.allow.is_empty() && allow_at.is_empty() {

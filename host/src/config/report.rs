@@ -10,6 +10,8 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use crate::serve::PROTOCOLS;
+
 const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const BLUE: Style = AnsiColor::Blue.on_default().bold();
@@ -18,8 +20,8 @@ const BOLD: Style = Style::new().bold();
 /// The most bytes of a line that are shown.
 const MAX_LINE: usize = 160;
 
-/// Keys whose values are not shown unless they only say where the secret is.
-const SECRET_KEYS: [&str; 2] = ["password", "secret_hash"];
+/// Beside the protocols' own, the key whose value is not shown.
+const SECRET_HASH: &str = "secret_hash";
 
 /// How grave a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -196,12 +198,13 @@ impl Report {
     }
 }
 
-/// A line as it may be shown. What is assigned to a secret's key is left out, and where the problem
-/// conceals, also what is assigned after byte `from`.
+/// A line as it may be shown. What is assigned to a secret's key is left out unless it only says where
+/// the secret is, and where the problem conceals, also what is assigned after byte `from`.
 fn shown(line: &str, conceal_from: Option<usize>) -> String {
     let assigned = |key_at: usize| line.get(key_at..)?.find('=').map(|at| key_at + at + 1);
     let is_literal = |at: &usize| !line.get(*at..).unwrap_or_default().trim_start().starts_with('{');
-    let secret = SECRET_KEYS.iter().filter_map(|key| line.find(key)).filter_map(assigned).filter(is_literal).min();
+    let keys = PROTOCOLS.iter().flat_map(|protocol| protocol.secret_keys).chain([&SECRET_HASH]);
+    let secret = keys.filter_map(|key| line.find(key)).filter_map(assigned).filter(is_literal).min();
     let cut = conceal_from.and_then(assigned).into_iter().chain(secret).min();
     let (kept, tail) = match cut {
         Some(at) => (line.get(..at).unwrap_or_default(), " ..."),

@@ -24,6 +24,16 @@ pub const TARGET: &[&str] = &["name", "protocol", "allow", "policy"];
 /// What the contract names and this version does not have.
 const NOT_YET: &[&str] = &["admin", "oidc", "http", "kubernetes"];
 
+/// What people write, and what it is called here, where the two are too far apart to look misspelt.
+const OTHERWISE_CALLED: &[(&str, &str)] = &[
+    ("policy", "policies"),
+    ("password", "secret_hash"),
+    ("password_hash", "secret_hash"),
+    ("user", "username"),
+    ("host", "address"),
+    ("dbname", "database"),
+];
+
 /// A value as a table; anything else is reported as not being one.
 pub fn table<'i>(report: &mut Report, name: &str, value: Spanned<DeValue<'i>>) -> Option<Spanned<DeTable<'i>>> {
     let span = value.span();
@@ -109,10 +119,14 @@ pub fn unknown_key(report: &mut Report, section: &str, key: &str, span: Range<us
     report.push(problem.help(help));
 }
 
-/// What a misspelt word was probably meant to be: at most a third of its letters, or two that were
-/// swapped, may be wrong.
+/// What a word was probably meant to be: what it is called here, or what it is a misspelling of, with
+/// at most a third of its letters wrong, or two that were swapped.
 pub fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
+    let called = OTHERWISE_CALLED.iter().filter(|(other, _)| *other == word);
+    if let Some(known) = called.filter_map(|(_, called)| known.iter().find(|known| *known == called)).next() {
+        return Some(known);
+    }
     let distance = |known: &str| strsim::damerau_levenshtein(&word, &known.replace('-', "_"));
     let nearest = known.iter().map(|known| (distance(known), *known)).min_by_key(|(distance, _)| *distance);
     nearest.filter(|(distance, known)| *distance <= (known.chars().count() / 3).max(1)).map(|(_, known)| known)

@@ -17,9 +17,6 @@ use super::{
 };
 use crate::serve::{PROTOCOLS, Protocol};
 
-/// Keys whose value is a secret's source, never the secret.
-const SECRET_SOURCES: [&str; 1] = ["password"];
-
 impl Reader<'_> {
     /// Reads every target, each with the places of its `allow` rules.
     pub(super) fn targets(&mut self, value: Option<Spanned<DeValue<'_>>>) -> Vec<(Target, Vec<Range<usize>>)> {
@@ -45,7 +42,7 @@ impl Reader<'_> {
             self.report.push(problem.help("clients ask for the target by this name"));
         }
         let protocol = self.protocol(&protocol?)?;
-        self.secret_sources(&mut table);
+        self.secret_sources(protocol, &mut table);
         let keys = table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect();
         let mut settings = (protocol.read_target)(self.report, Spanned::new(span, table))?;
         settings.resolve_paths(&self.base);
@@ -71,6 +68,13 @@ impl Reader<'_> {
     }
 
     fn allow(&mut self, value: Option<Spanned<DeValue<'_>>>) -> (Vec<Principal>, Vec<Range<usize>>) {
+        if let Some(value) = &value
+            && let DeValue::String(one) = value.get_ref()
+        {
+            let problem = Problem::error("`allow` is a list").at(value.span());
+            self.report.push(problem.help(format!("write `allow = [\"{}\"]`", one.escape_debug())));
+            return (Vec::new(), Vec::new());
+        }
         let texts: Option<Vec<Spanned<String>>> = value.and_then(|value| section::value(self.report, value));
         let mut allow = Vec::new();
         for text in texts.into_iter().flatten() {
@@ -100,16 +104,14 @@ impl Reader<'_> {
         Some((binding, BindingSpans { module: module_at, settings: settings_at }))
     }
 
-    /// A password written into the file: it is named and never shown, so serde must not see it.
-    fn secret_sources(&mut self, table: &mut DeTable<'_>) {
-        for key in SECRET_SOURCES {
-            if table.get(key).is_none_or(|value| value.get_ref().is_table()) {
+    /// A secret written into the file is named and never shown, so serde must not see it.
+    fn secret_sources(&mut self, protocol: &Protocol, table: &mut DeTable<'_>) {
+        for key in protocol.secret_keys {
+            let Some((message, help)) = table.get(*key).and_then(|value| wrong_source(key, value.get_ref())) else {
                 continue;
-            }
-            let Some(value) = table.remove(key) else { continue };
-            let problem = Problem::error(format!("a `{key}` is never written into this file")).at(value.span());
-            self.report
-                .push(problem.help(format!("write `{key} = {{ env = \"NAME\" }}` or `{key} = {{ file = \"path\" }}`")));
+            };
+            let Some(value) = table.remove(*key) else { continue };
+            self.report.push(Problem::error(message).at(value.span()).help(help).conceal());
         }
     }
 
@@ -126,6 +128,24 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+}
+
+/// What is wrong with the source of a secret, and what to write.
+fn wrong_source(key: &str, value: &DeValue<'_>) -> Option<(String, String)> {
+    let help = format!("write `{key} = {{ env = \"NAME\" }}` or `{key} = {{ file = \"path\" }}`");
+    let DeValue::Table(source) = value else {
+        return Some((format!("a `{key}` is never written into this file"), help));
+    };
+    let mut parts = source.iter().map(|(name, value)| (name.get_ref().as_ref(), value.get_ref()));
+    match (parts.next(), parts.next()) {
+        (Some(("env", DeValue::String(name))), None) if name.contains('$') => {
+            let name = name.trim_matches(['$', '{', '}']).escape_debug();
+            let help = format!("write `{key} = {{ env = \"{name}\" }}`");
+            Some(("`env` is the variable's name alone, without `$`".to_owned(), help))
+        }
+        (Some(("env" | "file", DeValue::String(_))), None) => None,
+        _ => Some((format!("`{key}` names one source: `env` or `file`"), help)),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{Loaded, parse::parse};
+use super::{
+    Loaded,
+    parse::{data_dir, parse},
+};
 
 const HASH: &str = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
 
@@ -41,7 +44,7 @@ fn rendered(text: &str) -> String {
 
 #[test]
 fn a_good_file_is_read_and_its_paths_start_from_its_folder() {
-    let Loaded { config, report } = load(GOOD);
+    let Loaded { config, report, .. } = load(GOOD);
     assert_eq!(report.render(), "");
     let config = config.unwrap();
     assert_eq!(config.data_dir, Path::new("/etc/gate/state"));
@@ -150,6 +153,7 @@ fn a_secret_in_the_file_is_never_shown() {
         GOOD.replace("password = { file = \"secrets/orders\" }", "pasword = \"hunter2\""),
         GOOD.replace("password = { file = \"secrets/orders\" }", "password = hunter2"),
         GOOD.replace("password = { file = \"secrets/orders\" }", "password = \"hunter2"),
+        GOOD.replace("password = { file = \"secrets/orders\" }", "password = { value = \"hunter2\" }"),
         GOOD.replace("\"HASH\"", "\"hunter2\""),
         GOOD.replace("secret_hash = \"HASH\"", "secret = \"hunter2\""),
     ] {
@@ -196,7 +200,7 @@ fn what_the_file_points_to_is_checked() {
     std::fs::create_dir(folder.path().join("policies")).unwrap();
     std::fs::write(folder.path().join("policies/pii-mask.wasm"), "no module").unwrap();
     let text = GOOD.replace("HASH", HASH).replace("\"sql-guard\"", "\"pii-musk\"");
-    let Loaded { config, mut report } = parse(&folder.path().join("sluicegate.toml"), text);
+    let Loaded { config, mut report, .. } = parse(&folder.path().join("sluicegate.toml"), text);
     let config = config.unwrap();
     super::check_files(&config, &mut report);
     super::check_policies(&config, &mut report).unwrap();
@@ -208,4 +212,69 @@ fn what_the_file_points_to_is_checked() {
     assert!(missing.contains("there is no module `pii-musk`"), "{missing}");
     assert!(said.contains("/sluicegate.toml:15:12\n") && said.contains("did you mean `pii-mask`?"), "{said}");
     assert!(!folder.path().join("state").exists(), "a check leaves no data folder behind");
+}
+
+#[test]
+fn common_mistakes_are_answered_with_what_to_write() {
+    let password = "password = { file = \"secrets/orders\" }";
+    let allow = "allow = [\"group:engineering\", \"user:alice\"]";
+    for (right, wrong, help) in [
+        ("127.0.0.1:15432", "::1:25432", "write `[::1]:25432`"),
+        ("127.0.0.1:15432", "localhost:25432", "write `127.0.0.1:25432`"),
+        ("127.0.0.1:15432", ":25432", "write `0.0.0.0:25432`"),
+        ("[listen]", "[policy]\n[listen]", "did you mean `policies`?"),
+        ("secret_hash", "password_hash", "did you mean `secret_hash`?"),
+        ("username", "user", "did you mean `username`?"),
+        (allow, "allow = \"group:engineering\"", "write `allow = [\"group:engineering\"]`"),
+        (password, "password = { env = \"${ORDERS}\" }", "write `password = { env = \"ORDERS\" }`"),
+        (password, "password = { env = \"A\", file = \"b\" }", "write `password = { env = \"NAME\" }`"),
+    ] {
+        let report = rendered(&GOOD.replacen(right, wrong, 1));
+        assert!(report.contains(help), "{wrong}: {report}");
+    }
+}
+
+#[test]
+fn a_gateway_without_users_or_targets_is_a_warning() {
+    let text = "[listen]\npostgres = \"127.0.0.1:15432\"\n";
+    let report = rendered(text);
+    assert!(report.contains("warning: there are no users") && report.contains("warning: there are no targets"));
+    assert!(load(text).config.is_some(), "{report}");
+}
+
+#[test]
+fn the_data_folder_is_found_whatever_else_is_wrong() {
+    let found = |text: &str| data_dir(Path::new("/etc/gate/sluicegate.toml"), text);
+    let state = Some(Path::new("/etc/gate/state").to_owned());
+    assert_eq!(found(GOOD), state);
+    for wrong in ["[listen]", "protocol = \"postgres\"", "secret_hash = \"HASH\""] {
+        assert_eq!(found(&GOOD.replace(wrong, &wrong[..wrong.len() - 1])), state, "{wrong}");
+    }
+    assert_eq!(found("[listen\n"), Some(Path::new("/etc/gate/data").to_owned()));
+    for unknown in ["data_dir = ", "data_dir = state", "data_dir = \"state", "data_dir = 5", "data_dir \"state\""] {
+        assert_eq!(found(&format!("{unknown}\n[listen]\n")), None, "{unknown}");
+    }
+}
+
+#[test]
+fn files_are_checked_although_the_text_has_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = GOOD.replace("secret_hash = \"HASH\"", "secret_hash = \"$argon2id$...\"");
+    let Loaded { config, refused, mut report } = parse(&folder.path().join("sluicegate.toml"), text);
+    assert!(config.is_none());
+    super::check_files(&refused.unwrap(), &mut report);
+    let said = report.plain();
+    assert!(
+        said.contains("`secret_hash` of user `alice`") && said.contains("secrets/orders` cannot be used"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_certificate_s_problem_stands_at_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{}[tls]\nkey = \"gate.key\"\ncert = \"gate.pem\"\n", GOOD.replace("HASH", HASH));
+    let Loaded { config, mut report, .. } = parse(&folder.path().join("sluicegate.toml"), text);
+    super::check_files(&config.unwrap(), &mut report);
+    assert!(report.plain().contains("sluicegate.toml:25:8\n"), "{}", report.plain());
 }

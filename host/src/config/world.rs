@@ -1,8 +1,8 @@
 //! What a configuration points to: secrets, certificates, and policy modules with their settings.
 
-use std::ops::Range;
+use std::{ops::Range, path::PathBuf};
 
-use sluicegate_net::{Chain, ServerTls, TlsFiles};
+use sluicegate_net::{Chain, ServerTls, TlsError, TlsFiles};
 
 use super::{Config, Problem, Report, Target};
 use crate::serve::gateway::bindings;
@@ -49,7 +49,11 @@ fn certificate(config: &Config, report: &mut Report) {
     let Some(tls) = &config.tls else { return };
     let files = TlsFiles { cert: tls.cert.clone(), key: tls.key.clone() };
     if let Err(error) = ServerTls::load(files, &[]) {
-        report.push(Problem::error(Chain(&error).to_string()).at(tls.span.clone()).help(PATHS));
+        let at = match file_of(&error) {
+            Some(path) if *path == tls.cert => tls.cert_span.clone(),
+            _ => tls.key_span.clone(),
+        };
+        report.push(tls_problem(&error).at(at));
     }
 }
 
@@ -60,7 +64,20 @@ fn secrets(target: &Target, report: &mut Report) {
         }
     }
     if let Err(error) = target.settings.try_out() {
-        report.push(Problem::error(Chain(&error).to_string()).at(place(target, "ca")).help(PATHS));
+        report.push(tls_problem(&error).at(place(target, "ca")));
+    }
+}
+
+fn tls_problem(error: &TlsError) -> Problem {
+    let problem = Problem::error(Chain(error).to_string());
+    if file_of(error).is_some() { problem.help(PATHS) } else { problem }
+}
+
+/// The file that an error is about.
+fn file_of(error: &TlsError) -> Option<&PathBuf> {
+    match error {
+        TlsError::Read { path, .. } | TlsError::Pem { path, .. } => Some(path),
+        _ => None,
     }
 }
 

@@ -52,7 +52,7 @@ impl Gateway {
         let gate = Gate::new(users.clone(), policies.clone(), recorder.clone(), config.recording);
         let (gate, mut tasks) = (Arc::new(gate), JoinSet::new());
         let (stopper, stop) = stop_channel();
-        let (mut servers, mut certificates) = (Vec::new(), Vec::new());
+        let (mut servers, mut certificates, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
         for protocol in PROTOCOLS {
             let Some(listen) = config.listen.iter().find(|listen| listen.protocol.name == protocol.name) else {
                 continue;
@@ -69,20 +69,19 @@ impl Gateway {
             let limits = Limits { max_connections: MAX_CONNECTIONS, grace: GRACE };
             let address = listen.address.to_string();
             let listener = Listener::bind(protocol.name, &address, exposure(&config), limits).await?;
+            addresses.push(format!("{} {}", protocol.name, listener.local_addr()));
             servers.push(Arc::clone(&server));
             tasks.spawn(server.serve(listener, stop.clone()));
         }
         let mut gateway = Self { config, recorder, policies, users, gate, servers, certificates, stopper, tasks };
         block_in_place(|| gateway.prepare(&gateway.config))?();
         gateway.serve_admin(stop).await?;
-        let addresses: Vec<String> =
-            gateway.config.listen.iter().map(|l| format!("{} {}", l.protocol.name, l.address)).collect();
         tracing::info!(listening = addresses.join(", "), targets = gateway.config.targets.len(), "ready");
         Ok(gateway)
     }
 
     /// Follows the configuration's file until `stop` says so or is closed. Then there are no new
-    /// sessions, and open ones have a grace, which a second word cuts short.
+    /// sessions, and open ones have a grace. A second word has them end at once, a third cuts them.
     pub async fn run(mut self, mut stop: mpsc::Receiver<()>) -> anyhow::Result<()> {
         let mut watch = FileWatch::start(&self.config.path, self.config.text.as_bytes());
         let mut hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
@@ -97,11 +96,19 @@ impl Gateway {
         }
         tracing::info!(grace = ?GRACE, "stopping: no new sessions, open ones may finish");
         self.stopper.stop();
-        tokio::select! {
-            () = async { while self.tasks.join_next().await.is_some() {} } => {}
-            Some(()) = stop.recv() => {
-                tracing::warn!("told to stop a second time: open sessions are cut");
-                self.tasks.shutdown().await;
+        let mut told_again = false;
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next() => if ended.is_none() { break },
+                Some(()) = stop.recv() => {
+                    if std::mem::replace(&mut told_again, true) {
+                        tracing::warn!("told to stop a third time: open sessions are cut");
+                        self.tasks.shutdown().await;
+                    } else {
+                        tracing::warn!("told to stop a second time: open sessions end now");
+                        self.stopper.now();
+                    }
+                }
             }
         }
         self.recorder.close().await.context("the end of the record may be missing")?;
@@ -136,7 +143,7 @@ impl Gateway {
     }
 
     fn try_reload(&mut self) -> Result<(), String> {
-        let Loaded { config, mut report } = config::load(&self.config.path).map_err(|error| error.to_string())?;
+        let Loaded { config, mut report, .. } = config::load(&self.config.path).map_err(|error| error.to_string())?;
         let Some(config) = config else { return Err(report.plain()) };
         config::check_files(&config, &mut report);
         if !report.is_empty() {

@@ -15,7 +15,8 @@ use super::{Parts, Protocol, ProtocolServer, ProtocolTarget};
 use crate::config::{Target, report::Report, section};
 
 /// The entry in the list of protocols.
-pub const PROTOCOL: Protocol = Protocol { name: "postgres", alpn: &[ALPN], read_target, server };
+pub const PROTOCOL: Protocol =
+    Protocol { name: "postgres", secret_keys: &["password"], alpn: &[ALPN], read_target, server };
 
 fn read_target(report: &mut Report, table: Spanned<DeTable<'_>>) -> Option<ProtocolTarget> {
     section::read::<TargetConfig>(report, "this target", table, section::TARGET).map(ProtocolTarget::Postgres)

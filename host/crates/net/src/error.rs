@@ -73,7 +73,7 @@ pub enum BindError {
     )]
     Plaintext(SocketAddr),
     /// The system refuses the address.
-    #[error("cannot listen on `{address}`")]
+    #[error("cannot listen on `{address}`; {}", next_step(source))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -81,6 +81,16 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
+}
+
+/// What to do about an address that the system refuses.
+fn next_step(refused: &io::Error) -> &'static str {
+    match refused.kind() {
+        io::ErrorKind::AddrInUse => "stop the program that listens there, or choose another port",
+        io::ErrorKind::AddrNotAvailable => "choose an address that this machine has",
+        io::ErrorKind::PermissionDenied => "choose a port from 1024 on, or allow this one to the gateway's user",
+        _ => "choose another address",
+    }
 }
 
 /// Writes an error and its causes on one line, for a log: `a: b: c`.
