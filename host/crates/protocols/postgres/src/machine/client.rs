@@ -11,7 +11,7 @@ use sluicegate_core::{
 use sluicegate_sql::{Analysis, Direction, Effect};
 
 use super::{
-    MAX_OBJECTS, Machine, MachineError, Outbox, Rest, Status,
+    MAX_OBJECT_BYTES, MAX_OBJECTS, Machine, MachineError, Outbox, Pending, Rest, Status,
     expect::{self, Expect, Permitted, Run},
     probe, settings, whole,
 };
@@ -43,10 +43,14 @@ impl Machine {
                 (self.copy_in, self.flushed) = (false, false);
                 out.accompany(bytes);
             }
-            b'X' => out.close = Some("the client ended it".into()),
+            b'X' => {
+                out.accompany(bytes);
+                out.close = Some("the client ended it".into());
+            }
             _ if self.copy_in && matches!(tag, b'S' | b'H') => out.accompany(bytes),
             b'S' => self.sync(bytes, out),
             _ if self.skipping => self.client_rest = Rest::Drop,
+            _ if self.copy_in => return Err(MachineError::ClientTag(char::from(tag))),
             b'H' => out.accompany(bytes),
             b'Q' => self.query(&bytes, complete, out).await?,
             b'F' => self.function_call(bytes, complete, out).await?,
@@ -65,9 +69,12 @@ impl Machine {
 
     /// Whether the message must wait for an answer. If so, the server is made to give it.
     fn must_wait(&mut self, tag: u8, out: &mut Outbox) -> bool {
+        if self.copy_in {
+            return false;
+        }
         let decides = matches!(tag, b'Q' | b'F' | b'P' | b'B' | b'E');
         let follows = matches!(tag, b'D' | b'C') || tag == b'S' && self.blocks_sync();
-        if !decides && (!follows || self.copy_in) {
+        if !decides && !follows {
             return false;
         }
         if self.blocking > 0 {
@@ -143,7 +150,7 @@ impl Machine {
 
     pub(super) fn forward_query(&mut self, permitted: Permitted, bytes: Bytes, out: &mut Outbox) {
         let Permitted { mut run, permit } = permitted;
-        self.catalog_pending |= changes_catalog(&run.analysis);
+        self.runs(&run.analysis);
         run.flight = Some(out.forward(permit, bytes));
         self.expect(Expect::Query(Box::new(run)));
     }
@@ -163,7 +170,7 @@ impl Machine {
         // What may be refused while it flows must be the last that the server was given.
         let refusable = permit.sees_results() && expect::has_rows(&analysis);
         let blocks = refusable || analysis.statements.iter().any(|s| expect::blocks(s, changed));
-        let mut run = Run::new(analysis, text, blocks);
+        let mut run = Run::new(analysis, text, self.generation, blocks);
         run.copies = copies;
         Ok(Permitted { run, permit })
     }
@@ -210,9 +217,11 @@ impl Machine {
                 "names of statements, portals and cursors must have at most 63 bytes and not begin with `sluicegate`";
             return Some(Denial::gate(reason));
         }
-        (self.objects.count() >= MAX_OBJECTS).then(|| {
+        let full = self.objects.count() >= MAX_OBJECTS || self.objects.bytes() >= MAX_OBJECT_BYTES;
+        full.then(|| {
             Denial::gate(format!(
-                "the session has {MAX_OBJECTS} prepared statements and cursors; drop some with DEALLOCATE ALL"
+                "the session has {MAX_OBJECTS} prepared statements and cursors, or {MAX_OBJECT_BYTES} bytes of them; \
+                 drop some with DEALLOCATE ALL"
             ))
         })
     }
@@ -243,7 +252,7 @@ impl Machine {
             if complete { self.decide_function_call().await } else { Err(self.refuse_large("function-call").await) };
         match decided {
             Ok(permit) => {
-                self.catalog_pending = true;
+                self.catalog_pending.get_or_insert_with(|| Pending::new(&self.shared));
                 let flight = out.forward(permit, bytes);
                 self.expect(Expect::Function(Some(flight)));
             }
@@ -271,7 +280,7 @@ impl Machine {
 fn may_set(analysis: &Analysis) -> bool {
     analysis.statements.iter().any(|statement| match &statement.effect {
         Effect::Prepare { body, .. } => may_set(body),
-        _ => statement.settings_may_change,
+        _ => statement.settings_may_change || statement.kind.starts_with("set") || statement.kind == "reset",
     })
 }
 
