@@ -134,6 +134,8 @@ impl AdminClient {
     }
 
     async fn exchange(&mut self, request: Request<Empty<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
+        // The answer before was read to its end, but its connection may not have noticed yet.
+        self.sender.ready().await.map_err(ClientError::Connection)?;
         let response = self.sender.send_request(request).await.map_err(ClientError::Connection)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(ClientError::Body)?;

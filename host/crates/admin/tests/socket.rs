@@ -91,6 +91,19 @@ async fn raw(data_dir: &Path, request_line: &str) -> (u16, String, Value) {
     (status, head.to_lowercase(), serde_json::from_str(body).unwrap())
 }
 
+/// On several threads, so that a request can overtake the connection's own task.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_connection_carries_page_after_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = start(dir.path()).await;
+    let mut client = AdminClient::connect(dir.path()).await.unwrap();
+    for from in 0..2000 {
+        let view = client.session(KNOWN, from).await.unwrap().unwrap();
+        assert_eq!(view.next, Some(from + 1));
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn the_client_asks_and_gets_what_the_ports_say() {
     let dir = tempfile::tempdir().unwrap();
