@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     gate::GatedSession,
-    identity::{Authenticator, Identity, Principal},
+    identity::{Authenticator, Identity, Principal, Verification},
     policy::{Opinion, PolicyEngine},
     record::{self, Entry, Event, Opened, Recorder, Recording, Refused},
 };
@@ -77,6 +77,9 @@ pub enum Refusal {
     /// Unknown user or wrong secret.
     #[error("the user or the secret is wrong; ask whoever runs this gateway for access")]
     Secret,
+    /// Too many secrets are being verified at the moment.
+    #[error("the gateway is busy verifying other logins; try again in a moment")]
+    Busy,
     /// Unknown target, or not allowed to use it.
     #[error("there is no target \"{0}\" that you may use; ask whoever runs this gateway for access")]
     Target(String),
@@ -138,9 +141,16 @@ impl Gate {
     /// Lets a client in, or not. The refusal is recorded with its true reason.
     pub async fn admit(&self, hello: Hello, secret: SecretString) -> Result<(SessionPermit, GatedSession), Refusal> {
         let id = SessionId(Uuid::now_v7());
-        let Some(identity) = self.authenticator.verify(&hello.user, secret).await else {
-            self.refused(id, &hello, "unknown user or wrong secret", Vec::new()).await;
-            return Err(Refusal::Secret);
+        let identity = match self.authenticator.verify(&hello.user, secret).await {
+            Verification::Verified(identity) => identity,
+            Verification::Wrong => {
+                self.refused(id, &hello, "unknown user or wrong secret", Vec::new()).await;
+                return Err(Refusal::Secret);
+            }
+            Verification::Busy => {
+                self.refused(id, &hello, "too many other secrets were being verified", Vec::new()).await;
+                return Err(Refusal::Busy);
+            }
         };
         let targets = self.targets.load();
         let verdict = match targets.get(&hello.target) {

@@ -15,15 +15,26 @@ pub struct Identity {
     pub groups: Vec<String>,
 }
 
+/// What verifying a secret came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verification {
+    /// The secret is this identity's.
+    Verified(Identity),
+    /// It is not, or there is no such user.
+    Wrong,
+    /// It could not be verified now: too much else is being verified. Tells nothing about it.
+    Busy,
+}
+
 /// Verifies secrets. Implemented by the identity crate.
 pub trait Authenticator: Send + Sync {
     /// The identity of `user` if `secret` is theirs. An unknown user takes as long as a wrong
-    /// secret. Cancel-safe.
+    /// secret, and finds no room as often. Cancel-safe.
     fn verify<'a>(
         &'a self,
         user: &'a str,
         secret: SecretString,
-    ) -> Pin<Box<dyn Future<Output = Option<Identity>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>>;
 }
 
 /// One user, or every member of a group: `user:alice`, `group:engineering`.

@@ -19,6 +19,6 @@ pub use admission::{Gate, Hello, Refusal, Session, SessionId, SessionPermit, Tar
 pub use command::{Command, Phase};
 pub use denial::{Denial, DenialKind};
 pub use gate::{ForwardPermit, GatedSession, InFlight, ResultSummary};
-pub use identity::{Authenticator, Identity, Principal};
+pub use identity::{Authenticator, Identity, Principal, Verification};
 pub use result::{Batch, BatchColumn, Column, ColumnName, RelationName, Resolution, ResultSchema};
 pub use verdict::{CellMask, ColumnPlan, DateUnit, Mask, MaskPlan, Verdict};

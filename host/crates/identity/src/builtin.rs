@@ -11,12 +11,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
-use sluicegate_core::{Authenticator, Identity};
+use sluicegate_core::{Authenticator, Identity, Verification};
 
 use crate::{
     credential::{Credential, HashProblem, is_plausible},
     user::User,
-    workers::Workers,
+    workers::{Answer, Workers},
 };
 
 /// The most bytes of a user's or a group's name; the record keeps no more.
@@ -84,18 +84,22 @@ impl BuiltinUsers {
         Ok(())
     }
 
-    async fn prove(&self, user: &str, secret: SecretString) -> Option<Identity> {
+    async fn prove(&self, user: &str, secret: SecretString) -> Verification {
         if !is_plausible(&secret) {
-            return None;
+            return Verification::Wrong;
         }
         let users = self.users.load_full();
         let known = users.by_name.get(user);
         let credential = match known {
-            Some(known) => Arc::clone(&known.credential),
-            None => users.decoy(self.picker.hash_one(user))?,
+            Some(known) => Some(Arc::clone(&known.credential)),
+            None => users.decoy(self.picker.hash_one(user)),
         };
-        let proven = self.workers.verify(credential, secret).await;
-        known.filter(|_| proven).map(|known| known.identity.clone())
+        let Some(credential) = credential else { return Verification::Wrong };
+        match (self.workers.verify(credential, secret).await, known) {
+            (Answer::Right, Some(known)) => Verification::Verified(known.identity.clone()),
+            (Answer::Right | Answer::Wrong, _) => Verification::Wrong,
+            (Answer::Busy, _) => Verification::Busy,
+        }
     }
 }
 
@@ -104,7 +108,7 @@ impl Authenticator for BuiltinUsers {
         &'a self,
         user: &'a str,
         secret: SecretString,
-    ) -> Pin<Box<dyn Future<Output = Option<Identity>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
         Box::pin(self.prove(user, secret))
     }
 }
@@ -160,19 +164,19 @@ mod tests {
     #[tokio::test]
     async fn the_right_secret_gives_the_identity_and_nothing_else_does() {
         let users = BuiltinUsers::new(&[user("alice", "sesame"), user("bob", "walnut")]).unwrap();
-        let alice = users.verify("alice", "sesame".into()).await.unwrap();
-        assert_eq!(alice, Identity { user: "alice".to_owned(), groups: vec!["ops".to_owned()] });
-        assert_eq!(users.verify("alice", "walnut".into()).await, None);
-        assert_eq!(users.verify("carol", "sesame".into()).await, None);
-        assert_eq!(users.verify("Alice", "sesame".into()).await, None);
-        assert_eq!(users.verify("alice", "".into()).await, None);
-        assert_eq!(users.verify("alice", "x".repeat(4096).into()).await, None);
+        let alice = Identity { user: "alice".to_owned(), groups: vec!["ops".to_owned()] };
+        assert_eq!(users.verify("alice", "sesame".into()).await, Verification::Verified(alice));
+        assert_eq!(users.verify("alice", "walnut".into()).await, Verification::Wrong);
+        assert_eq!(users.verify("carol", "sesame".into()).await, Verification::Wrong);
+        assert_eq!(users.verify("Alice", "sesame".into()).await, Verification::Wrong);
+        assert_eq!(users.verify("alice", "".into()).await, Verification::Wrong);
+        assert_eq!(users.verify("alice", "x".repeat(4096).into()).await, Verification::Wrong);
     }
 
     #[tokio::test]
     async fn without_users_nobody_gets_in() {
         let users = BuiltinUsers::new(&[]).unwrap();
-        assert_eq!(users.verify("alice", "sesame".into()).await, None);
+        assert_eq!(users.verify("alice", "sesame".into()).await, Verification::Wrong);
     }
 
     #[tokio::test]
@@ -184,10 +188,10 @@ mod tests {
         assert_eq!((error.index, error.name.as_str()), (1, "bob"));
         let message = error.to_string();
         assert!(message.contains("sluicegate user hash") && !message.contains("walnut"), "{message}");
-        assert!(users.verify("alice", "sesame".into()).await.is_some());
+        assert!(matches!(users.verify("alice", "sesame".into()).await, Verification::Verified(_)));
         users.replace(&[user("bob", "walnut")]).unwrap();
-        assert!(users.verify("bob", "walnut".into()).await.is_some());
-        assert!(users.verify("alice", "sesame".into()).await.is_none());
+        assert!(matches!(users.verify("bob", "walnut".into()).await, Verification::Verified(_)));
+        assert_eq!(users.verify("alice", "sesame".into()).await, Verification::Wrong);
     }
 
     #[test]
@@ -219,7 +223,7 @@ mod tests {
         let mut best = Duration::MAX;
         for _ in 0..5 {
             let start = Instant::now();
-            assert_eq!(users.verify(name, "wrong".into()).await, None);
+            assert_eq!(users.verify(name, "wrong".into()).await, Verification::Wrong);
             best = best.min(start.elapsed());
         }
         best

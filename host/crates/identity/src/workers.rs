@@ -9,6 +9,15 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::credential::Credential;
 
+/// What came of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Right,
+    Wrong,
+    /// There was no room, or no turn in time.
+    Busy,
+}
+
 /// How many may wait for each core.
 const WAITING_PER_CORE: usize = 64;
 /// How long one may wait for its turn.
@@ -34,24 +43,24 @@ impl Workers {
         Self { room: Semaphore::new(working + waiting), desks: Arc::new(Semaphore::new(working)), patience }
     }
 
-    /// Whether the secret matches; false where there is no room or no turn in time. Cancel-safe:
-    /// work already begun is finished, keeps its desk until then, and its answer is dropped.
-    pub(crate) async fn verify(&self, credential: Arc<Credential>, secret: SecretString) -> bool {
+    /// Whether the secret matches. Cancel-safe: work already begun is finished, keeps its desk until
+    /// then, and its answer is dropped.
+    pub(crate) async fn verify(&self, credential: Arc<Credential>, secret: SecretString) -> Answer {
         let Ok(_place) = self.room.try_acquire() else {
             tracing::warn!("a sign-in is refused: too many others wait for their secrets to be verified");
-            return false;
+            return Answer::Busy;
         };
         let Ok(Ok(desk)) = timeout(self.patience, Arc::clone(&self.desks).acquire_owned()).await else {
             tracing::warn!(patience = ?self.patience, "a sign-in is refused: its secret could not be verified in time");
-            return false;
+            return Answer::Busy;
         };
         let work = tokio::task::spawn_blocking(move || {
             let _desk = desk;
-            credential.matches(&secret)
+            if credential.matches(&secret) { Answer::Right } else { Answer::Wrong }
         });
         work.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a sign-in is refused: verifying its secret failed");
-            false
+            Answer::Busy
         })
     }
 }
@@ -71,16 +80,18 @@ mod tests {
         let credential = credential();
         let verify = || workers.verify(Arc::clone(&credential), "sesame".into());
         let answers = tokio::join!(verify(), verify(), verify(), verify(), verify());
-        assert_eq!(answers, (true, true, true, false, false));
-        assert!(verify().await, "there is room again");
+        let (right, busy) = (Answer::Right, Answer::Busy);
+        assert_eq!(answers, (right, right, right, busy, busy));
+        assert_eq!(verify().await, right, "there is room again");
     }
 
     #[tokio::test]
     async fn waiting_ends() {
         let workers = Workers::new(1, 1, Duration::from_millis(20));
         let desk = workers.desks.acquire().await.unwrap();
-        assert!(!workers.verify(credential(), "sesame".into()).await);
+        assert_eq!(workers.verify(credential(), "sesame".into()).await, Answer::Busy);
         drop(desk);
-        assert!(workers.verify(credential(), "sesame".into()).await);
+        assert_eq!(workers.verify(credential(), "sesame".into()).await, Answer::Right);
+        assert_eq!(workers.verify(credential(), "walnut".into()).await, Answer::Wrong);
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 use secrecy::SecretString;
 use sluicegate_core::{
     Authenticator, Command, Gate, GatedSession, Hello, Identity, Principal, SessionPermit, TargetAccess,
+    Verification,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Entry, RecordFuture, Recorder, Recording},
 };
@@ -32,8 +33,8 @@ impl Authenticator for Open {
         &'a self,
         user: &'a str,
         _secret: SecretString,
-    ) -> Pin<Box<dyn Future<Output = Option<Identity>> + Send + 'a>> {
-        Box::pin(async move { Some(Identity { user: user.to_owned(), groups: Vec::new() }) })
+    ) -> Pin<Box<dyn Future<Output = Verification>> + Send + 'a>> {
+        Box::pin(async move { Verification::Verified(Identity { user: user.to_owned(), groups: Vec::new() }) })
     }
 }
 
