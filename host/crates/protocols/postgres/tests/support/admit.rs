@@ -4,8 +4,7 @@ use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
 use secrecy::SecretString;
 use sluicegate_core::{
-    Authenticator, Command, Gate, GatedSession, Hello, Identity, Principal, SessionPermit, TargetAccess,
-    Verification,
+    Authenticator, Command, Gate, GatedSession, Hello, Identity, Principal, SessionPermit, TargetAccess, Verification,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Entry, RecordFuture, Recorder, Recording},
 };
@@ -33,7 +32,7 @@ impl Authenticator for Open {
         &'a self,
         user: &'a str,
         _secret: SecretString,
-    ) -> Pin<Box<dyn Future<Output = Verification>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
         Box::pin(async move { Verification::Verified(Identity { user: user.to_owned(), groups: Vec::new() }) })
     }
 }
