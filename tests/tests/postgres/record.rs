@@ -52,8 +52,14 @@ fn a_session_is_recorded_from_end_to_end() {
     ] {
         assert!(text.contains(part), "{part} is not recorded: {text}");
     }
-    let digest = text.split(|c: char| !c.is_ascii_hexdigit()).find(|word| word.len() == 64);
-    assert!(digest.is_some(), "the policy's digest is not recorded: {text}");
+    let commands = session["entries"].as_array().expect("entries").iter().map(|entry| &entry["event"]["command"]);
+    let denied: Vec<&Value> = commands.filter(|command| !command["denial"].is_null()).collect();
+    let [denied] = denied[..] else { panic!("one command is denied: {text}") };
+    let opinion = &denied["opinions"][0];
+    let digest = opinion["digest"].as_str().unwrap_or_default();
+    assert!(digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit()), "no policy's digest: {opinion}");
+    let status = gateway.json(&["policy", "status"]).to_string();
+    assert!(opinion["policy"] == "sql-guard" && status.contains(digest), "{opinion} is not of the policy in {status}");
 }
 
 #[test]

@@ -59,11 +59,12 @@ fn a_broken_policy_changes_nothing_but_says_so_loudly() {
     let gateway = governed("mask ssn");
     let read = || gateway.alice().psql("SELECT ssn FROM customers WHERE id = 1").ok();
     assert_eq!(read().trim(), "[redacted]");
-    let bad: [(&str, Vec<u8>); 4] = [
+    let bad: [(&str, Vec<u8>); 5] = [
         ("no WebAssembly at all", b"this is not a module".to_vec()),
         ("half a file", guest("allow")[..2000].to_vec()),
         ("settings that it refuses", guest("refuse")),
-        ("another policy whose settings do not fit", b"\0asm\x01\0\0\0".to_vec()),
+        ("a module that is no component", b"\0asm\x01\0\0\0".to_vec()),
+        ("another policy, which the settings do not fit", shipped("pii-mask")),
     ];
     for (what, module) in bad {
         let from = gateway.log().len();
