@@ -10,6 +10,7 @@ use crate::{
     facts::Facts,
     lex,
     names::Names,
+    sets,
     statement::Session,
     tokens::Tokens,
 };
@@ -47,9 +48,7 @@ impl Analyser {
         };
         let tokens = Tokens::new(text, &lexed);
         let normalized = tokens.normalized();
-        if text.len() > MAX_CACHED_BYTES
-            || (0..tokens.len()).any(|at| NEVER_CACHED.iter().any(|word| tokens.is_word(at, word)))
-        {
+        if text.len() > MAX_CACHED_BYTES || (0..tokens.len()).any(|at| is_never_cached(tokens, at)) {
             return Arc::new(self.read(tokens, normalized, context));
         }
         let probe = Probe {
@@ -114,6 +113,12 @@ impl Analyser {
         let facts = Arc::new(facts.finish(statements.len()));
         Analysis { facts, normalized: normalized.into(), statements, source }
     }
+}
+
+/// Whether the word here makes an analysis depend on more than the normalised text. Which setting a call of
+/// `set_config` sets is in a literal.
+fn is_never_cached(tokens: Tokens<'_>, at: usize) -> bool {
+    NEVER_CACHED.iter().any(|word| tokens.is_word(at, word)) || sets::is_set_config(tokens, at)
 }
 
 /// The analysis of a text that cannot be analysed as a whole.

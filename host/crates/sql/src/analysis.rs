@@ -8,7 +8,10 @@ use sluicegate_core::{
     sql::SqlFacts,
 };
 
-use crate::catalog::{Catalog, Oid};
+use crate::{
+    catalog::{Catalog, Oid},
+    sets::Sets,
+};
 
 /// What a text may cost before it is refused as unanalysable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,16 @@ pub struct Analysis {
     pub(crate) source: Option<Arc<str>>,
 }
 
+impl Analysis {
+    /// The settings that its statements set; unknown where the text cannot be analysed as a whole.
+    pub fn sets(&self) -> Sets {
+        if self.statements.is_empty() && self.facts.unanalysable.is_some() {
+            return Sets::Unknown;
+        }
+        self.statements.iter().map(|statement| statement.sets.clone()).fold(Sets::None, Sets::and)
+    }
+}
+
 /// One statement of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statement {
@@ -79,6 +92,8 @@ pub struct Statement {
     /// Code that cannot be looked into runs in it: afterwards prepared statements and cursors may be
     /// others under the same names, so all that is known about them is to be forgotten.
     pub names_may_change: bool,
+    /// The settings that it sets, for EXECUTE those of the prepared statement too.
+    pub sets: Sets,
 }
 
 /// What a statement does to the session's prepared statements and cursors, if it succeeds.

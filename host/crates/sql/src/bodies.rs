@@ -52,6 +52,7 @@ impl Session<'_> {
             catalog_changed: first.catalog_changed,
             settings_may_change: first.settings_may_change,
             names_may_change: first.names_may_change,
+            sets: first.sets.clone(),
             ..Statement::new("execute")
         };
         if tokens.len() > 2 {
@@ -115,6 +116,7 @@ impl Session<'_> {
             outputs: if moves { Outputs::None } else { first.outputs.clone() },
             settings_may_change: first.settings_may_change,
             names_may_change: first.names_may_change,
+            sets: first.sets.clone(),
             ..Statement::new(if moves { "move" } else { "fetch" })
         })
     }

@@ -19,6 +19,7 @@ use crate::{
     names::Names,
     reader::{Read, Reader},
     scope::{Columns, Scope},
+    sets::Sets,
     tokens::Tokens,
 };
 
@@ -56,6 +57,7 @@ impl Statement {
             catalog_changed: false,
             settings_may_change: false,
             names_may_change: false,
+            sets: Sets::None,
         }
     }
 }
@@ -63,7 +65,7 @@ impl Statement {
 impl<'a> Session<'a> {
     /// Reads the next statement of the text. It never fails: what cannot be analysed is a fact.
     pub fn statement(&mut self, tokens: Tokens<'_>, facts: &mut Facts) -> Statement {
-        let statement = self.read(tokens, facts).unwrap_or_else(|reason| {
+        let mut statement = self.read(tokens, facts).unwrap_or_else(|reason| {
             let kind = tokens.identifier(0).unwrap_or_default();
             facts.unanalysable(format!("a statement ({}) cannot be analysed: {reason}", describe(&kind)));
             Statement {
@@ -74,6 +76,7 @@ impl<'a> Session<'a> {
                 ..Statement::new(kind)
             }
         });
+        statement.sets = statement.sets.and(Sets::of(tokens));
         facts.kind(&statement.kind);
         self.names.path_holds &= !statement.settings_may_change;
         self.names.catalog_holds &= !statement.catalog_changed;
