@@ -127,6 +127,11 @@ impl GatedSession {
         self.policies.may_mask()
     }
 
+    /// Whether any policy governs the session, as of the last decision.
+    pub fn is_governed(&self) -> bool {
+        !self.governing.is_empty()
+    }
+
     /// Whether an enforced policy is asked about every command of the session.
     pub fn decides_commands(&self) -> bool {
         self.policies.decides_commands()

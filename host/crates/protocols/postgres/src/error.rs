@@ -80,6 +80,7 @@ impl SessionError {
             Self::Machine(MachineError::Record(_)) => {
                 fixed("58030", "the gateway cannot record this session, so it ends it; try again later")
             }
+            Self::Machine(error @ MachineError::Moved) => Some(("40001", error.to_string())),
             Self::Machine(MachineError::Client(_) | MachineError::ClientTag(_)) => {
                 fixed("08P01", "the client broke the PostgreSQL protocol; the connection was closed")
             }

@@ -1,7 +1,12 @@
 //! Serves PostgreSQL clients on a listener: each connection is received, admitted, connected to its
 //! target and then moved by its session.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use sluicegate_core::Gate;
@@ -71,6 +76,7 @@ impl Server {
                         analyser: Arc::clone(&self.analyser),
                         catalogs: Arc::new(CatalogCache::new(Arc::clone(&target))),
                         hash_key: Arc::clone(&self.parts.hash_key),
+                        uncommitted: AtomicUsize::new(0),
                     };
                     (target, Arc::new(shared))
                 }

@@ -44,7 +44,8 @@ pub async fn run(
             let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new());
             let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead);
             let machine = &mut machine;
-            let mut session = Session { client, to_client, server, to_server, machine, out, cancel };
+            let mut session =
+                Session { client, to_client, server, to_server, machine, out, cancel, gone: false, leaving: None };
             session.work(&mut stop).await
         }
         Err(_) => Ok(String::new()),
@@ -77,8 +78,10 @@ fn greeting(parameters: &[(String, String)], key: CancelKey, out: &mut BytesMut)
 struct Receiving<S> {
     reader: ReadHalf<S>,
     decoder: Decoder,
-    /// The decoder needs more bytes to go on.
+    /// More is to be read.
     hungry: bool,
+    /// No whole message is left of what was read.
+    starved: bool,
 }
 
 /// What one side is sent.
@@ -92,7 +95,7 @@ fn sides<S: AsyncRead + AsyncWrite>(stream: S, whole: usize, read_ahead: BytesMu
     let (reader, writer) = tokio::io::split(stream);
     let mut decoder = Decoder::new(whole);
     decoder.buffer().unsplit(read_ahead);
-    (Receiving { reader, decoder, hungry: true }, Sending { writer, dirty: false })
+    (Receiving { reader, decoder, hungry: true, starved: true }, Sending { writer, dirty: false })
 }
 
 impl<S: AsyncRead> Receiving<S> {
@@ -132,12 +135,22 @@ struct Session<'a> {
     machine: &'a mut Machine,
     out: Outbox,
     cancel: Arc<CancelToken>,
+    /// The client's socket is closed or broken: nothing is read from it or written to it any more.
+    gone: bool,
+    /// Terminate was sent on: what was accepted before it still runs to its end.
+    leaving: Option<String>,
+}
+
+/// An idle session stops when it is asked to, any other when the grace is nearly over.
+async fn stop_at(stop: &mut Stop, idle: bool) {
+    if idle { stop.asked().await } else { stop.overdue().await }
 }
 
 /// Which socket became ready.
 enum Ready {
     Client(io::Result<usize>),
     Server(io::Result<usize>),
+    ClientBroke,
     Written,
     Stop,
 }
@@ -154,20 +167,39 @@ impl Session<'_> {
                 tracing::warn!(%error, "a refused result could not be cancelled at the target");
             }
             if let Some(reason) = self.out.close.take() {
-                return Ok(reason);
+                self.leaving = Some(reason);
             }
-            match self.next(stop).await? {
-                Ready::Client(Ok(0)) => {
-                    self.abandon().await;
-                    return Ok("the client closed the connection".into());
+            if self.gone {
+                self.leave().await;
+            }
+            match (self.next(stop).await?, self.leaving.take()) {
+                (Ready::Server(Ok(0) | Err(_)), Some(reason)) => return Ok(reason),
+                (Ready::Server(Ok(0)), None) => return self.target_closed().await,
+                (Ready::Server(Err(error)), None) => return Err(SessionError::Target(error)),
+                (Ready::Stop, _) => return Err(SessionError::Stopping),
+                (Ready::Client(Ok(0) | Err(_)) | Ready::ClientBroke, leaving) => {
+                    (self.gone, self.leaving) = (true, leaving)
                 }
-                Ready::Server(Ok(0)) => return self.target_closed().await,
-                Ready::Client(Err(error)) => return Err(SessionError::Client(error)),
-                Ready::Server(Err(error)) => return Err(SessionError::Target(error)),
-                Ready::Stop => return Err(SessionError::Stopping),
-                Ready::Client(Ok(_)) | Ready::Server(Ok(_)) | Ready::Written => {}
+                (Ready::Client(Ok(_)) | Ready::Server(Ok(_)) | Ready::Written, leaving) => self.leaving = leaving,
             }
         }
+    }
+
+    /// The client went without a goodbye. Once everything that it sent has been sent on, so is a
+    /// goodbye. What it was reading need not go on at the target; what it was writing ends as it would
+    /// without a gateway.
+    async fn leave(&mut self) {
+        self.out.client = Queue::default();
+        if self.leaving.is_some() || self.machine.is_holding() || !self.client.starved {
+            return;
+        }
+        if self.machine.runs_a_read()
+            && let Err(error) = self.cancel.cancel().await
+        {
+            tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
+        }
+        self.out.own(message::message(b'X', |_| {}));
+        self.leaving = Some("the client closed the connection".into());
     }
 
     async fn receive_from_server(&mut self) -> Result<(), SessionError> {
@@ -198,11 +230,12 @@ impl Session<'_> {
 
     async fn receive_from_client(&mut self) -> Result<(), SessionError> {
         self.client.hungry = false;
-        while self.out.waits_for_server() < HIGH_WATER && !self.machine.is_holding() && self.out.close.is_none() {
+        while self.takes_messages() {
             let Some(frame) = self.client.decoder.next_frame()? else {
-                self.client.hungry = true;
+                (self.client.hungry, self.client.starved) = (true, true);
                 return Ok(());
             };
+            self.client.starved = false;
             self.machine.client(frame, &mut self.out).await?;
         }
         // A client that goes away while its message is held must be noticed.
@@ -210,32 +243,34 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn takes_messages(&mut self) -> bool {
+        let leaving = self.leaving.is_some() || self.out.close.is_some();
+        let room = self.out.waits_for_server() < HIGH_WATER && !self.machine.is_full(&mut self.out);
+        room && !leaving && !self.machine.is_holding()
+    }
+
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
-        let Self { client, to_client, server, to_server, machine, out, .. } = self;
+        let Self { client, to_client, server, to_server, machine, out, gone, leaving, .. } = self;
         let (for_client, for_server) = out.queues();
-        let (writes_client, writes_server) = (to_client.has_work(for_client), to_server.has_work(for_server));
+        let writes_client = !*gone && to_client.has_work(for_client);
+        let writes_server = to_server.has_work(for_server);
+        let reads_client = client.hungry && !*gone && leaving.is_none();
         let may_stop = machine.is_idle() && !writes_client && !writes_server;
         tokio::select! {
             biased;
             written = to_server.write(for_server), if writes_server => {
                 written.map_err(SessionError::Target).map(|()| Ready::Written)
             }
-            written = to_client.write(for_client), if writes_client => {
-                written.map_err(SessionError::Client).map(|()| Ready::Written)
-            }
+            written = to_client.write(for_client), if writes_client => match written {
+                Ok(()) => Ok(Ready::Written),
+                Err(error) => {
+                    tracing::debug!(%error, "the client does not read any more");
+                    Ok(Ready::ClientBroke)
+                }
+            },
             count = server.read(), if server.hungry => Ok(Ready::Server(count)),
-            count = client.read(), if client.hungry => Ok(Ready::Client(count)),
-            () = stop.asked(), if may_stop => Ok(Ready::Stop),
-        }
-    }
-
-    /// The client is gone without a goodbye. What it was reading need not go on at the target; what
-    /// it was writing ends as it would without a gateway.
-    async fn abandon(&mut self) {
-        if self.machine.runs_a_read()
-            && let Err(error) = self.cancel.cancel().await
-        {
-            tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
+            count = client.read(), if reads_client => Ok(Ready::Client(count)),
+            () = stop_at(stop, may_stop) => Ok(Ready::Stop),
         }
     }
 

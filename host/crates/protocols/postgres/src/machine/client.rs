@@ -8,7 +8,7 @@ use sluicegate_core::{
     command::Parameter,
     sql::{Classes, SqlFacts},
 };
-use sluicegate_sql::{Analysis, Direction, Effect};
+use sluicegate_sql::{Analysis, Direction, Effect, Sets};
 
 use super::{
     MAX_OBJECT_BYTES, MAX_OBJECTS, Machine, MachineError, Outbox, Pending, Rest, Status,
@@ -158,7 +158,7 @@ impl Machine {
     async fn decide_query(&mut self, text: &[u8]) -> Result<Permitted, Denial> {
         let (text, analysis) = self.understand("query", text).await?;
         let command = sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new());
-        if let Some(denial) = self.refused_text(&text, &analysis) {
+        if let Some(denial) = self.refused_text(&analysis) {
             return Err(self.gate.refuse(command, denial).await);
         }
         let mut permit = self.decide(command).await?;
@@ -168,7 +168,8 @@ impl Machine {
         };
         let changed = self.settings.changed_in_transaction;
         // What may be refused while it flows must be the last that the server was given.
-        let refusable = permit.sees_results() && expect::has_rows(&analysis);
+        let refusable =
+            permit.sees_results() && (expect::has_rows(&analysis) || analysis.statements.iter().any(copies_out));
         let blocks = refusable || analysis.statements.iter().any(|s| expect::blocks(s, changed));
         let mut run = Run::new(analysis, text, self.generation, blocks);
         run.copies = copies;
@@ -197,8 +198,10 @@ impl Machine {
 
     /// What a text may not do, whatever policies say: make names that are the gateway's own, or change
     /// the settings by which the target knows who it is.
-    pub(super) fn refused_text(&self, text: &str, analysis: &Analysis) -> Option<Denial> {
-        if may_set(analysis) && text.to_ascii_lowercase().contains("sluicegate.") {
+    pub(super) fn refused_text(&self, analysis: &Analysis) -> Option<Denial> {
+        if let Sets::Named(names) = analysis.sets()
+            && names.iter().any(|name| name.starts_with("sluicegate."))
+        {
             return Some(Denial::gate(
                 "the settings under `sluicegate.` say who you are, and are the gateway's to set",
             ));
@@ -274,14 +277,6 @@ impl Machine {
         }
         Ok(permit)
     }
-}
-
-/// Whether a text, or what it prepares, may change settings.
-fn may_set(analysis: &Analysis) -> bool {
-    analysis.statements.iter().any(|statement| match &statement.effect {
-        Effect::Prepare { body, .. } => may_set(body),
-        _ => statement.settings_may_change || statement.kind.starts_with("set") || statement.kind == "reset",
-    })
 }
 
 /// Whether what the catalog says may be different once it ran.

@@ -10,8 +10,8 @@ use sluicegate_sql::{Analysis, Catalog, Copy, Output, Outputs, RelationKind};
 use super::{
     Machine, Outbox,
     client::copies_out,
-    expect::{self, Expect},
-    objects::Shape,
+    expect::{self, Expect, Run},
+    objects::{Analysed, Decided, Shape},
     rows::{CopyMasker, Masker, Rows},
 };
 use crate::codec::{
@@ -57,21 +57,28 @@ impl Machine {
             (portal.flight, portal.rows) = (Some(flight), Some(Rows::Pass));
             return Ok(false);
         }
-        let (analysis, formats) = (Arc::clone(&portal.analysis), portal.formats.clone());
+        let analysed = Analysed {
+            text: Arc::clone(&portal.prepared.text),
+            analysis: Arc::clone(&portal.analysis),
+            generation: portal.generation,
+        };
+        let formats = portal.formats.clone();
         let shape = portal.shape.clone().flatten();
         let decided = match &shape {
             Some(fields) => {
                 let format = |index: usize, _: &Field| message::format_code(&formats, index);
-                self.decide_result(0, fields, format, &analysis, &mut flight).await
+                self.decide_result(0, fields, format, &analysed, &mut flight).await
             }
             None => self
-                .decide_copies(&analysis, &mut flight)
+                .decide_copies(&analysed.analysis, &mut flight)
                 .await
-                .map(|mut copies| copies.pop().map_or(Rows::Closed, |c| c.1)),
+                .map(|mut copies| (copies.pop().map_or(Rows::Closed, |c| c.1), None)),
         };
         let Some(portal) = self.pending_portal(name) else { return Ok(false) };
         portal.flight = Some(flight);
-        let rows = decided?;
+        let (rows, decided) = decided?;
+        portal.generation = decided.as_ref().map_or(portal.generation, |decided| decided.generation);
+        portal.decided = decided;
         let refusable = rows.is_refusable();
         portal.rows = Some(rows);
         Ok(refusable)
@@ -83,28 +90,70 @@ impl Machine {
         statement: usize,
         fields: &[Field],
         format: impl Fn(usize, &Field) -> u16,
-        analysis: &Analysis,
+        analysed: &Analysed,
         flight: &mut InFlight,
-    ) -> Result<Rows, Denial> {
+    ) -> Result<(Rows, Option<Decided>), Denial> {
         if !flight.sees_results() {
-            return Ok(Rows::Pass);
+            return Ok((Rows::Pass, None));
         }
         let catalog = self.catalog_with(fields).await?;
-        let outputs = analysis.statements.get(statement).map_or(&Outputs::Unknown, |s| &s.outputs);
-        let columns = fields.iter().enumerate().map(|(index, field)| {
-            let output = self.origin(&catalog, field, index, fields.len(), outputs);
-            column(&catalog, &field.name, field.type_oid, output)
-        });
-        let schema = ResultSchema { statement: number(statement), columns: columns.collect() };
-        let plan = flight.result(&Arc::new(schema))?;
+        let analysis = &analysed.analysis;
+        if catalog.generation() != analysed.generation && *self.read(&analysed.text, &catalog) != **analysis {
+            return Err(moved());
+        }
+        let expected = analysis.statements.get(statement).map_or(&Outputs::Unknown, |s| &s.outputs);
+        let differs = match expected {
+            Outputs::None => true,
+            Outputs::Aligned(outputs) => outputs.len() != fields.len(),
+            Outputs::Unknown => false,
+        };
+        if differs && self.may_mask {
+            let reason = "the target describes other columns than the statement has, as a rule of its may make it; \
+                          so it is not known what would have to be masked";
+            return Err(Denial::gate(reason));
+        }
+        let schema = self.schema(&catalog, statement, fields, analysis);
+        let plan = flight.result(&schema)?;
+        let decided = Some(Decided { fields: fields.into(), schema, generation: catalog.generation() });
         if plan.is_pass() {
-            return Ok(Rows::Pass);
+            return Ok((Rows::Pass, decided));
         }
         let types = fields.iter().enumerate().map(|(index, field)| {
             let kind = FieldType { oid: field.type_oid, typmod: field.typmod };
             (kind, format_of(format(index, field)))
         });
-        Ok(Rows::Masked(Box::new(Masker::new(plan, types, Arc::clone(&self.shared.hash_key)))))
+        let masker = Masker::new(plan, types, Arc::clone(&self.shared.hash_key));
+        Ok((Rows::Masked(Box::new(masker)), decided))
+    }
+
+    fn schema(&self, catalog: &Catalog, statement: usize, fields: &[Field], analysis: &Analysis) -> Arc<ResultSchema> {
+        let outputs = analysis.statements.get(statement).map_or(&Outputs::Unknown, |s| &s.outputs);
+        let columns = fields.iter().enumerate().map(|(index, field)| {
+            let output = self.origin(catalog, field, index, fields.len(), outputs);
+            column(catalog, &field.name, field.type_oid, output)
+        });
+        Arc::new(ResultSchema { statement: number(statement), columns: columns.collect() })
+    }
+
+    /// Makes sure, when the first of a result comes, that it is what was decided on. While the
+    /// statement waited at the server, for a lock perhaps, its names may have come to mean something
+    /// else.
+    pub(super) async fn confirm(&mut self, run: &mut Run) -> Result<(), Denial> {
+        if std::mem::replace(&mut run.confirmed, true) || !run.flight.as_ref().is_some_and(InFlight::sees_results) {
+            return Ok(());
+        }
+        let catalog = self.catalog().await?;
+        if catalog.generation() == run.generation {
+            return Ok(());
+        }
+        let again = self.read(&run.text, &catalog);
+        let same_shape =
+            |decided: &Decided| *self.schema(&catalog, run.statement, &decided.fields, &again) == *decided.schema;
+        if *again != *run.analysis || !run.decided.as_ref().is_none_or(same_shape) {
+            return Err(moved());
+        }
+        run.generation = catalog.generation();
+        Ok(())
     }
 
     /// Decides every COPY ... TO STDOUT of a text, whose columns are known from its parse.
@@ -153,7 +202,7 @@ impl Machine {
     async fn catalog_with(&mut self, fields: &[Field]) -> Result<Arc<Catalog>, Denial> {
         let catalog = self.catalog().await?;
         let unknown = |field: &&Field| field.table != 0 && catalog.relation(field.table).is_none();
-        if self.catalog_pending || !fields.iter().any(|field| unknown(&field)) {
+        if self.catalog_pending.is_some() || !fields.iter().any(|field| unknown(&field)) {
             return Ok(catalog);
         }
         self.shared.catalogs.invalidate();
@@ -167,7 +216,8 @@ impl Machine {
             let kind = catalog.relation(field.table).map(|relation| relation.kind);
             let is_view = matches!(kind, Some(RelationKind::View | RelationKind::MaterializedView));
             // A view may have been replaced in this transaction, which the catalog does not see yet.
-            let resolution = if self.catalog_pending && is_view { Resolution::Unresolved } else { resolution };
+            let resolution =
+                if self.catalog_pending.is_some() && is_view { Resolution::Unresolved } else { resolution };
             return Output { resolution, sources };
         }
         match outputs {
@@ -191,6 +241,10 @@ impl Machine {
             }
         }
     }
+}
+
+fn moved() -> Denial {
+    Denial::gate("what its names mean changed while it was under way; run it again")
 }
 
 fn column(catalog: &Catalog, name: &str, type_oid: u32, output: Output) -> Column {

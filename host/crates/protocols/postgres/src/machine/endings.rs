@@ -145,9 +145,11 @@ impl Machine {
         if std::mem::take(&mut self.settings.changed_in_transaction) {
             self.settings.stale = true;
         }
-        if std::mem::take(&mut self.catalog_pending) {
+        if let Some(pending) = self.catalog_pending.take() {
             self.shared.catalogs.invalidate();
             self.generation = u64::MAX;
+            // Only now may other sessions rely on the cache again.
+            drop(pending);
         }
         let portals = self.objects.transaction_ended();
         self.retire(portals).await

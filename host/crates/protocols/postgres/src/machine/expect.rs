@@ -7,7 +7,7 @@ use sluicegate_core::{ForwardPermit, InFlight};
 use sluicegate_sql::{Analysis, Direction, Effect, Outputs, Statement};
 
 use super::{
-    objects::{Portal, Prepared},
+    objects::{Decided, Portal, Prepared},
     rows::{Rows, Tally},
 };
 use crate::codec::message::ObjectKind;
@@ -20,6 +20,8 @@ pub enum Expect {
     Function(Option<InFlight>),
     /// To a Parse.
     Parse { name: String, prepared: Arc<Prepared>, analysis: Arc<Analysis>, segment: u64 },
+    /// To the gate's own Close and Parse, which make sure that a name means what it meant.
+    Again,
     /// To a Bind.
     Bind { portal: Box<Portal>, segment: u64 },
     /// To a Describe; the gate's own are not shown to the client.
@@ -45,12 +47,18 @@ pub struct Run {
     pub analysis: Arc<Analysis>,
     /// Its text, as the client sent it.
     pub text: Arc<str>,
+    /// The catalog's generation in which it was analysed.
+    pub generation: u64,
     /// The permit's other half.
     pub flight: Option<InFlight>,
     /// Which statement of the text runs.
     pub statement: usize,
     /// What happens to the rows of the result that flows.
     pub rows: Option<Rows>,
+    /// What was decided on about the result that flows.
+    pub decided: Option<Decided>,
+    /// The result that flows is known to be what was decided on.
+    pub confirmed: bool,
     /// Rows of COPY that were decided before it was forwarded, by statement.
     pub copies: Vec<(usize, Rows)>,
     /// What has reached the client.
@@ -79,13 +87,16 @@ pub struct Permitted {
 
 impl Run {
     /// A run that is about to be forwarded.
-    pub fn new(analysis: Arc<Analysis>, text: Arc<str>, blocks: bool) -> Self {
+    pub fn new(analysis: Arc<Analysis>, text: Arc<str>, generation: u64, blocks: bool) -> Self {
         Self {
             analysis,
             text,
+            generation,
             flight: None,
             statement: 0,
             rows: None,
+            decided: None,
+            confirmed: false,
             copies: Vec::new(),
             tally: Tally::default(),
             completion: None,
@@ -95,6 +106,13 @@ impl Run {
             portal: String::new(),
             blocks,
         }
+    }
+}
+
+impl Run {
+    /// Whether any policy is asked about its results.
+    pub fn sees_results(&self) -> bool {
+        self.flight.as_ref().is_some_and(InFlight::sees_results)
     }
 }
 
@@ -137,7 +155,7 @@ pub fn blocks(statement: &Statement, settings_changed: bool) -> bool {
     match statement.effect {
         Effect::None => {
             let copies_in = statement.copy.as_ref().is_some_and(|copy| copy.direction == Direction::In);
-            statement.settings_may_change || copies_in
+            statement.settings_may_change || statement.names_may_change || copies_in
         }
         Effect::EndTransaction => settings_changed,
         _ => true,

@@ -2,14 +2,14 @@
 //! parameters, and Execute only runs what Bind was permitted. Source: PostgreSQL manual, "Extended
 //! Query".
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use sluicegate_core::{Denial, ForwardPermit, Phase, command::Parameter};
 
 use super::{
     Machine, MachineError, Outbox, Rest,
-    client::{changes_catalog, opaque_command, sql_command},
+    client::{opaque_command, sql_command},
     describe::format_of,
     expect::{self, Expect, Run},
     objects::{Portal, Prepared},
@@ -55,12 +55,12 @@ impl Machine {
     async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<(Expect, ForwardPermit), Denial> {
         let (text, analysis) = self.understand("prepare", parse.text).await?;
         let command = sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new());
-        let refused = self.refused_name(parse.statement).or_else(|| self.refused_text(&text, &analysis));
+        let refused = self.refused_name(parse.statement).or_else(|| self.refused_text(&analysis));
         if let Some(denial) = refused {
             return Err(self.gate.refuse(command, denial).await);
         }
         let permit = self.decide(command).await?;
-        let prepared = Arc::new(Prepared::new(text, parse.types.clone(), false));
+        let prepared = Arc::new(Prepared::new(text, parse.types.clone(), false, self.names));
         let name = parse.statement.to_owned();
         Ok((Expect::Parse { name, prepared, analysis, segment: self.segment }, permit))
     }
@@ -81,6 +81,7 @@ impl Machine {
             Found::Yes(prepared) => prepared,
         };
         let bind = if complete { Some(Bind::read(&bytes).map_err(MachineError::Client)?) } else { None };
+        self.parse_again(names.statement, &prepared, out);
         let decided = self.decide_bind(names.portal, &prepared, bind.as_ref()).await;
         self.open = true;
         match decided {
@@ -91,6 +92,29 @@ impl Machine {
             Err(denial) => self.deny_extended(deny::error(&denial), deny::bind(), out),
         }
         Ok(())
+    }
+
+    /// Code that nobody looked into may have put another statement under this name: the gate puts the
+    /// one that it knows there again.
+    fn parse_again(&mut self, name: &str, prepared: &Prepared, out: &mut Outbox) {
+        let known = prepared.names.swap(self.names, Ordering::Relaxed);
+        if known == self.names || name.is_empty() || prepared.by_sql || !self.may_mask {
+            return;
+        }
+        let mut messages = BytesMut::new();
+        message::put(&mut messages, b'C', |out| {
+            out.put_u8(b'S');
+            message::put_cstr(out, name.as_bytes());
+        });
+        message::put(&mut messages, b'P', |out| {
+            message::put_cstr(out, name.as_bytes());
+            message::put_cstr(out, prepared.text.as_bytes());
+            out.put_u16(u16::try_from(prepared.chosen_types.len()).unwrap_or(u16::MAX));
+            prepared.chosen_types.iter().for_each(|oid| out.put_u32(*oid));
+        });
+        self.open = true;
+        out.own(messages.freeze());
+        self.expect(Expect::Again);
     }
 
     async fn decide_bind(
@@ -120,6 +144,8 @@ impl Machine {
             shape: None,
             flight: None,
             rows: None,
+            decided: None,
+            generation: self.generation,
             tally: Tally::default(),
         };
         Ok((portal, permit))
@@ -159,11 +185,12 @@ impl Machine {
             Ok(refusable) => {
                 let blocks = refusable || portal.analysis.statements.iter().any(|s| expect::blocks(s, changed));
                 let text = Arc::clone(&portal.prepared.text);
-                let mut run = Run::new(Arc::clone(&portal.analysis), text, blocks);
+                let mut run = Run::new(Arc::clone(&portal.analysis), text, portal.generation, blocks);
                 (run.flight, run.rows) = (portal.flight.take(), portal.rows.take());
+                run.decided = portal.decided.take();
                 run.tally = std::mem::take(&mut portal.tally);
                 run.portal = name;
-                self.catalog_pending |= changes_catalog(&run.analysis);
+                self.runs(&run.analysis);
                 self.expect(Expect::Execute(Box::new(run)));
                 out.accompany(bytes);
             }

@@ -21,7 +21,13 @@ mod rows;
 mod server;
 mod settings;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, InFlight, ResultSummary, sql::Classes};
@@ -42,6 +48,10 @@ use crate::{
 
 /// The most statements, portals and cursors that a session may keep.
 const MAX_OBJECTS: usize = 10_000;
+/// The most bytes that their texts may have together.
+const MAX_OBJECT_BYTES: usize = 16 * 1024 * 1024;
+/// The most answers that a session may wait for before its client is read again.
+const MAX_WAITING: usize = 4096;
 
 /// What the sessions of one target share.
 pub struct Shared {
@@ -51,6 +61,25 @@ pub struct Shared {
     pub catalogs: Arc<CatalogCache>,
     /// The deployment's key for hashed values.
     pub hash_key: Arc<HashKey>,
+    /// How many sessions have changed the catalog and not yet committed. While there are some, the
+    /// catalog is checked before each use, so that nothing is decided by what a commit has just ended.
+    pub uncommitted: AtomicUsize,
+}
+
+/// One of [`Shared::uncommitted`].
+struct Pending(Arc<Shared>);
+
+impl Pending {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.uncommitted.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.uncommitted.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Why a session cannot go on.
@@ -71,6 +100,9 @@ pub enum MachineError {
     /// A message that must be read whole is too large for that.
     #[error("the target sent a message of type {0:?} that is too large to be read")]
     Large(char),
+    /// What a statement's names mean changed while it ran, and what was sent after it ran too.
+    #[error("what a statement's names mean changed while it was under way; connect again")]
+    Moved,
     /// The record could not be written.
     #[error(transparent)]
     Record(#[from] sluicegate_core::record::RecordError),
@@ -119,7 +151,9 @@ pub struct Machine {
     client_rest: Rest,
     server_rest: Rest,
     /// The catalog may have changed in a transaction that nobody else can see yet.
-    catalog_pending: bool,
+    catalog_pending: Option<Pending>,
+    /// Grows when prepared statements and cursors may be others under the same names.
+    names: u64,
     /// Grows when a name may mean another relation than before.
     epoch: u64,
     generation: u64,
@@ -154,7 +188,8 @@ impl Machine {
             probing: None,
             client_rest: Rest::Forward,
             server_rest: Rest::Forward,
-            catalog_pending: false,
+            catalog_pending: None,
+            names: 0,
             epoch: 0,
             generation: u64::MAX,
             may_mask,
@@ -229,31 +264,47 @@ impl Machine {
         decided
     }
 
+    /// The target's catalog. A session that no policy governs needs none.
     async fn catalog(&mut self) -> Result<Arc<Catalog>, Denial> {
+        if !self.gate.is_governed() {
+            return Ok(Arc::new(Catalog::empty()));
+        }
+        if self.shared.uncommitted.load(Ordering::SeqCst) > 0 {
+            self.shared.catalogs.invalidate();
+        }
         let catalog = self.shared.catalogs.get().await.map_err(|error| {
             tracing::error!(error = %sluicegate_net::Chain(&error), "the target's catalog cannot be read");
             Denial::gate("the target's catalog cannot be read, so statements cannot be analysed; try again later")
         })?;
         if catalog.generation() != self.generation {
+            // Names may mean other relations now.
             self.generation = catalog.generation();
-            self.names_moved(&catalog);
+            self.epoch += 1;
         }
         Ok(catalog)
-    }
-
-    /// Names may mean other relations now: what each prepared statement does is found again.
-    fn names_moved(&mut self, catalog: &Catalog) {
-        self.epoch += 1;
-        for (name, text) in self.objects.texts() {
-            let analysis = self.read(&text, catalog);
-            self.objects.prepared.insert(name, analysis);
-        }
     }
 
     fn read(&self, text: &str, catalog: &Catalog) -> Arc<Analysis> {
         let context = self.settings.context(catalog, &self.objects.prepared, &self.objects.cursors);
         let analysis = self.shared.analyser.analyse(text, &context);
-        if self.catalog_pending { distrust(&analysis) } else { analysis }
+        if self.catalog_pending.is_some() { distrust(&analysis) } else { analysis }
+    }
+
+    /// A text is about to run: the catalog may be another afterwards.
+    fn runs(&mut self, analysis: &Analysis) {
+        if self.catalog_pending.is_none() && client::changes_catalog(analysis) {
+            self.catalog_pending = Some(Pending::new(&self.shared));
+        }
+    }
+
+    /// Whether so many answers are still to come that no more messages are taken. The server is then
+    /// made to give them.
+    pub fn is_full(&mut self, out: &mut Outbox) -> bool {
+        let full = self.waiting.len() >= MAX_WAITING;
+        if full {
+            self.flush(out);
+        }
+        full
     }
 
     async fn analyse(&mut self, text: &str) -> Result<Arc<Analysis>, Denial> {

@@ -4,10 +4,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
 };
 
-use sluicegate_core::InFlight;
+use sluicegate_core::{InFlight, ResultSchema};
 use sluicegate_sql::Analysis;
 
 use super::rows::{Rows, Tally};
@@ -23,6 +23,8 @@ pub struct Prepared {
     pub text: Arc<str>,
     /// Whether SQL's PREPARE made it.
     pub by_sql: bool,
+    /// As of which state of the names it is certain that the server has it under its name.
+    pub names: AtomicU64,
     /// The types of its parameters, once described; before that what the client chose.
     pub chosen_types: Vec<u32>,
     /// The types of its parameters as the server described them.
@@ -34,8 +36,15 @@ pub struct Prepared {
 
 impl Prepared {
     /// A statement that was not described yet.
-    pub fn new(text: Arc<str>, chosen_types: Vec<u32>, by_sql: bool) -> Self {
-        Self { text, by_sql, chosen_types, types: OnceLock::new(), shape: Mutex::new(None) }
+    pub fn new(text: Arc<str>, chosen_types: Vec<u32>, by_sql: bool, names: u64) -> Self {
+        Self {
+            text,
+            by_sql,
+            names: AtomicU64::new(names),
+            chosen_types,
+            types: OnceLock::new(),
+            shape: Mutex::new(None),
+        }
     }
 
     /// Its columns, if they were described in this epoch.
@@ -48,6 +57,26 @@ impl Prepared {
     pub fn keep_shape(&self, epoch: u64, shape: Shape) {
         *self.shape.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((epoch, shape));
     }
+}
+
+/// The columns of a result and what was decided on.
+pub struct Decided {
+    /// As the server described them.
+    pub fields: Arc<[Field]>,
+    /// As the policies saw them.
+    pub schema: Arc<ResultSchema>,
+    /// The catalog's generation at that moment.
+    pub generation: u64,
+}
+
+/// A text, and what it does by the catalog of one generation.
+pub struct Analysed {
+    /// The text.
+    pub text: Arc<str>,
+    /// What it does.
+    pub analysis: Arc<Analysis>,
+    /// The catalog's generation.
+    pub generation: u64,
 }
 
 /// A portal that Bind made.
@@ -66,6 +95,10 @@ pub struct Portal {
     pub flight: Option<InFlight>,
     /// What happens to its rows; none until its columns were decided.
     pub rows: Option<Rows>,
+    /// What was decided on; none until then, and for COPY.
+    pub decided: Option<Decided>,
+    /// The catalog's generation in which it was analysed.
+    pub generation: u64,
     /// What has reached the client of it.
     pub tally: Tally,
 }
@@ -99,6 +132,13 @@ impl Objects {
         self.statements.len() + self.portals.len() + self.cursors.len()
     }
 
+    /// How many bytes the texts of statements and portals have.
+    pub fn bytes(&self) -> usize {
+        let statements = self.statements.values().map(|prepared| prepared.text.len());
+        let portals = self.portals.values().map(|portal| portal.prepared.text.len());
+        statements.chain(portals).sum()
+    }
+
     /// Keeps a statement that Parse made.
     pub fn parsed(&mut self, name: String, prepared: Arc<Prepared>, analysis: Arc<Analysis>) {
         if !name.is_empty() {
@@ -108,10 +148,10 @@ impl Objects {
     }
 
     /// Keeps a statement that PREPARE made.
-    pub fn prepared_by_sql(&mut self, name: String, body: Arc<Analysis>) {
+    pub fn prepared_by_sql(&mut self, name: String, body: Arc<Analysis>, names: u64) {
         self.prepared.insert(name.clone(), body);
         let text = format!("EXECUTE \"{}\"", name.replace('"', "\"\""));
-        self.statements.insert(name, Arc::new(Prepared::new(text.into(), Vec::new(), true)));
+        self.statements.insert(name, Arc::new(Prepared::new(text.into(), Vec::new(), true, names)));
     }
 
     /// Forgets a statement, or all named ones. The unnamed one outlives DEALLOCATE ALL.
@@ -146,10 +186,12 @@ impl Objects {
         self.portals.get_mut(name)
     }
 
-    /// The texts of the named statements that Parse made.
-    pub fn texts(&self) -> Vec<(String, Arc<str>)> {
-        let parsed = self.statements.iter().filter(|(name, prepared)| !name.is_empty() && !prepared.by_sql);
-        parsed.map(|(name, prepared)| (name.clone(), Arc::clone(&prepared.text))).collect()
+    /// Code that nobody looked into may have dropped names and made them again. What SQL made is
+    /// forgotten; what Parse made is made again before it is bound.
+    pub fn names_may_have_changed(&mut self) {
+        self.prepared.clear();
+        self.cursors.retain(|name, _| self.portals.contains_key(name));
+        self.statements.retain(|_, prepared| !prepared.by_sql);
     }
 
     /// Whether a cursor of that name was declared by SQL.

@@ -11,7 +11,7 @@ use sluicegate_sql::{Outputs, Statement};
 use super::{
     Machine, MachineError, Outbox,
     expect::{Expect, Permitted},
-    objects::Shape,
+    objects::{Analysed, Shape},
 };
 use crate::codec::message::{put, put_cstr};
 
@@ -77,9 +77,14 @@ impl Machine {
     pub(super) async fn end_probe(&mut self, out: &mut Outbox) -> Result<(), MachineError> {
         let Some(Probe { mut permitted, bytes, shape }) = self.probing.take() else { return Ok(()) };
         if let Some(Some(fields)) = shape {
-            let analysis = Arc::clone(&permitted.run.analysis);
+            let run = &permitted.run;
+            let analysed = Analysed {
+                text: Arc::clone(&run.text),
+                analysis: Arc::clone(&run.analysis),
+                generation: run.generation,
+            };
             let flight = permitted.permit.flight();
-            let decided = self.decide_result(0, &fields, |_, field| field.format, &analysis, flight).await;
+            let decided = self.decide_result(0, &fields, |_, field| field.format, &analysed, flight).await;
             if let Err(denial) = decided {
                 let denial = self.record_refused(permitted.permit.give_up(), denial).await;
                 self.deny_query(&denial, out);

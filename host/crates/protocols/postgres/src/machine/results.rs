@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sluicegate_core::{Denial, InFlight, ResultSummary};
+use sluicegate_core::{Denial, ResultSummary};
 use sluicegate_sql::Effect;
 
 use super::{
     Machine, MachineError, Outbox,
     expect::{Expect, Run},
+    objects::{Analysed, Decided},
     rows::Rows,
 };
 use crate::{codec::message, deny};
@@ -48,11 +49,22 @@ impl Machine {
             release(run, out);
         }
         let refused = run.refused.is_some();
+        if !refused
+            && !run.confirmed
+            && matches!(tag, b'D' | b'H')
+            && let Err(denial) = self.confirm(run).await
+        {
+            refuse(run, denial, out);
+        }
         match tag {
+            b'T' if simple && run.refused.is_some() => {}
             b'T' if simple => {
                 let fields = message::row_description(&bytes).map_err(MachineError::Server)?;
                 match self.decide_described(run, &fields).await {
-                    Ok(rows) => run.rows = Some(rows),
+                    Ok((rows, decided)) => {
+                        run.generation = decided.as_ref().map_or(run.generation, |decided| decided.generation);
+                        (run.rows, run.decided) = (Some(rows), decided);
+                    }
                     Err(denial) => refuse(run, denial, out),
                 }
                 if run.refused.is_none() {
@@ -97,12 +109,17 @@ impl Machine {
         Ok(false)
     }
 
-    async fn decide_described(&mut self, run: &mut Run, fields: &[message::Field]) -> Result<Rows, Denial> {
+    async fn decide_described(
+        &mut self,
+        run: &mut Run,
+        fields: &[message::Field],
+    ) -> Result<(Rows, Option<Decided>), Denial> {
         let Some(mut flight) = run.flight.take() else {
             return Err(Denial::gate("a result came that nobody waits for"));
         };
-        let analysis = Arc::clone(&run.analysis);
-        let decided = self.decide_result(run.statement, fields, |_, field| field.format, &analysis, &mut flight).await;
+        let analysed =
+            Analysed { text: Arc::clone(&run.text), analysis: Arc::clone(&run.analysis), generation: run.generation };
+        let decided = self.decide_result(run.statement, fields, |_, field| field.format, &analysed, &mut flight).await;
         run.flight = Some(flight);
         decided
     }
@@ -115,7 +132,7 @@ impl Machine {
         let decided = run.copies.iter().position(|(statement, _)| *statement == run.statement);
         match decided {
             Some(index) => run.rows = Some(run.copies.swap_remove(index).1),
-            None if !run.flight.as_ref().is_some_and(InFlight::sees_results) => run.rows = Some(Rows::Pass),
+            None if !run.sees_results() => run.rows = Some(Rows::Pass),
             None if matches!(run.rows, Some(Rows::Pass | Rows::Copy(_))) => {}
             None => refuse(run, Denial::gate("the columns of this COPY are not known, so it cannot be masked"), out),
         }
@@ -124,6 +141,17 @@ impl Machine {
     /// A statement completed: what it does to names and settings is true now.
     async fn completed(&mut self, run: &mut Run, tag: u8, bytes: &[u8]) -> Result<(), MachineError> {
         self.copy_in = false;
+        let analysis = Arc::clone(&run.analysis);
+        let statement = analysis.statements.get(run.statement).filter(|_| tag != b'I');
+        if analysis.statements.is_empty() && tag != b'I' {
+            // Nobody knows what an unanalysable text did.
+            self.ran(true, true);
+        }
+        if let Some(statement) = statement {
+            let ends = statement.effect == Effect::EndTransaction;
+            self.ran(statement.settings_may_change && !ends, statement.names_may_change);
+            self.settings.stale |= ends && self.settings.changed_in_transaction;
+        }
         if tag == b's' {
             return Ok(());
         }
@@ -131,30 +159,33 @@ impl Machine {
         if !status.is_empty() {
             run.status = status;
         }
-        if tag == b'C' && run.analysis.statements.is_empty() {
-            // Nobody knows what an unanalysable text did.
-            (self.settings.stale, self.settings.changed_in_transaction) = (true, true);
-        }
-        let analysis = Arc::clone(&run.analysis);
-        if let Some(statement) = analysis.statements.get(run.statement).filter(|_| tag == b'C') {
-            let ends = statement.effect == Effect::EndTransaction;
-            if ends {
-                self.settings.stale |= self.settings.changed_in_transaction;
-            } else if statement.settings_may_change {
-                (self.settings.stale, self.settings.changed_in_transaction) = (true, true);
-            }
+        if let Some(statement) = statement {
             self.apply(&statement.effect).await?;
         }
         run.statement += 1;
-        run.rows = None;
+        run.confirmed = false;
+        run.rows = run.refused.is_some().then_some(Rows::Discard);
         Ok(())
+    }
+
+    /// What ran, wholly or in part, may have changed settings, or names.
+    fn ran(&mut self, settings: bool, names: bool) {
+        if settings || names {
+            (self.settings.stale, self.settings.changed_in_transaction) = (true, true);
+        }
+        if names {
+            self.names += 1;
+            if self.may_mask {
+                self.objects.names_may_have_changed();
+            }
+        }
     }
 
     async fn apply(&mut self, effect: &Effect) -> Result<(), MachineError> {
         let portals = match effect {
             Effect::None => return Ok(()),
             Effect::Prepare { name, body } => {
-                self.objects.prepared_by_sql(name.clone(), Arc::clone(body));
+                self.objects.prepared_by_sql(name.clone(), Arc::clone(body), self.names);
                 return Ok(());
             }
             Effect::DeclareCursor { name, body } => {
@@ -178,6 +209,10 @@ impl Machine {
     /// An Execute ended by CommandComplete, EmptyQueryResponse or PortalSuspended.
     async fn end_execute(&mut self, mut run: Run, tag: u8, out: &mut Outbox) -> Result<(), MachineError> {
         if let Some(error) = run.refused.take() {
+            if !run.blocks {
+                // What the client sent after it has run already, in a transaction that should have failed.
+                return Err(MachineError::Moved);
+            }
             // The cancel came too late. The server must fail here all the same, so that it and the
             // client agree about the transaction.
             run.failed = true;

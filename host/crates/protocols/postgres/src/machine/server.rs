@@ -11,7 +11,7 @@ impl Machine {
     /// Whether rows are forwarded as they are now, so that many may be taken at once.
     pub fn passes_rows(&self) -> bool {
         match self.waiting.front() {
-            Some(Expect::Query(run) | Expect::Execute(run)) => matches!(run.rows, Some(Rows::Pass)),
+            Some(Expect::Query(run) | Expect::Execute(run)) => run.confirmed && matches!(run.rows, Some(Rows::Pass)),
             _ => false,
         }
     }
@@ -70,7 +70,7 @@ impl Machine {
             return Err(MachineError::Large(char::from(tag)));
         };
         match (tag, &run.rows) {
-            (b'D' | b'd', Some(Rows::Pass)) => {
+            (b'D' | b'd', Some(Rows::Pass)) if run.confirmed || !run.sees_results() => {
                 self.server_rest = Rest::Forward;
                 run.tally.rows += 1;
                 run.tally.bytes += bytes.len() as u64;
@@ -133,7 +133,10 @@ impl Machine {
                 }
             }
             (b'V', Expect::Function(_)) => out.client.push(bytes),
-            (b'1' | b't', Expect::Probe) => {}
+            (b'3', Expect::Again) | (b'1' | b't', Expect::Probe) => {}
+            (b'1', Expect::Again) => {
+                self.answered();
+            }
             (b'T' | b'n', Expect::Probe) => {
                 let fields = (tag == b'T').then(|| message::row_description(&bytes)).transpose();
                 self.probed(fields.map_err(MachineError::Server)?.map(Into::into));
