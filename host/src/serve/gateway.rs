@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sluicegate_admin::{self as admin, AdminSocket, Api};
-use sluicegate_core::{Gate, TargetAccess};
+use sluicegate_core::{Gate, TargetAccess, record::RecordError};
 use sluicegate_identity::BuiltinUsers;
 use sluicegate_net::{Exposure, Limits, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
 use sluicegate_policy_engine::{ApplyError, PolicyConfig, PolicyHost, TargetBindings};
@@ -82,6 +82,8 @@ impl Gateway {
 
     /// Follows the configuration's file until `stop` says so or is closed. Then there are no new
     /// sessions, and open ones have a grace. A second word has them end at once, a third cuts them.
+    /// Where nothing can be recorded any more it ends with an error, so that whoever watches over the
+    /// process starts it again.
     pub async fn run(mut self, mut stop: mpsc::Receiver<()>) -> anyhow::Result<()> {
         let mut watch = FileWatch::start(&self.config.path, self.config.text.as_bytes());
         let mut hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
@@ -90,7 +92,11 @@ impl Gateway {
             tokio::select! {
                 _ = stop.recv() => break,
                 () = watch.changed() => self.reload(),
-                Some(()) = hangups.recv() => self.reload(),
+                error = self.recorder.failed() => return self.give_up(error).await,
+                Some(()) = hangups.recv() => {
+                    self.reload();
+                    self.reload_certificates();
+                }
                 _ = tls_poll.tick() => self.reload_certificates(),
             }
         }
@@ -114,6 +120,14 @@ impl Gateway {
         self.recorder.close().await.context("the end of the record may be missing")?;
         tracing::info!("stopped");
         Ok(())
+    }
+
+    /// Ends the sessions, which can do nothing any more, and says why.
+    async fn give_up(mut self, error: RecordError) -> anyhow::Result<()> {
+        tracing::error!("stopping, because nothing can be recorded: all sessions end");
+        self.stopper.now();
+        while self.tasks.join_next().await.is_some() {}
+        Err(anyhow::Error::new(error).context("the gateway ends, because it cannot record what passes; start it again"))
     }
 
     /// The owner's socket, for the command line.

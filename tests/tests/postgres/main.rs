@@ -9,6 +9,7 @@ mod large;
 mod leaks;
 mod login;
 mod masking;
+mod operations;
 mod record;
 mod reload;
 mod simple;

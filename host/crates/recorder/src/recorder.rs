@@ -17,7 +17,7 @@ use crate::{
     bounds,
     error::StoreError,
     store::Store,
-    writer::{CLOSED, Message, Shared, Writer},
+    writer::{Message, Shared, Writer},
 };
 
 /// How long the disk may take before the record counts as lost.
@@ -29,8 +29,9 @@ const STALLED: &str = "the disk has not taken anything for 30 seconds";
 ///
 /// Entries reach the disk within 200 ms, or when somebody calls [`Recorder::flush`]: a crash loses
 /// at most that interval, and nothing that a flush has acknowledged. An error of the disk, a full
-/// one included, ends recording until the gateway is started again: from then on every append and
-/// flush fails, and so nothing passes the gate.
+/// one included, ends recording: from then on every append and flush fails, and so nothing passes the
+/// gate. It is not tried again, because sled does not leave an error while it is open; whoever runs
+/// the gateway waits for [`SledRecorder::failed`] and ends the process, to be started again.
 pub struct SledRecorder {
     store: Store,
     shared: Arc<Shared>,
@@ -66,9 +67,15 @@ impl SledRecorder {
         if let Some(ended) = self.shared.ended() {
             return Err(ended);
         }
-        self.shared.end(CLOSED);
+        self.shared.end();
         let lost = |_| RecordError("the last entries may be missing; the log says why".to_owned());
         self.wait_for(Message::Close).await.map_err(lost)
+    }
+
+    /// Waits until recording fails, and says why. Nothing is recorded from then on. Closing is no
+    /// failure. Cancel-safe.
+    pub async fn failed(&self) -> RecordError {
+        self.shared.failed().await
     }
 
     async fn take(&self, mut entry: Entry) -> Result<(), RecordError> {
@@ -125,6 +132,10 @@ impl Recorder for SledRecorder {
 impl Drop for SledRecorder {
     fn drop(&mut self) {
         drop(self.inbox.take());
+        // A disk that takes nothing would keep the writer, and so the process, for ever.
+        if self.shared.ended().is_some_and(|RecordError(why)| why == STALLED) {
+            return;
+        }
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {

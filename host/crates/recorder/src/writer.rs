@@ -17,7 +17,7 @@ use sluicegate_core::{
     record::{self, Closed, Entry, Event, RecordError},
     sessions::SessionSummary,
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::{error::StoreError, format, store::Store};
 
@@ -52,11 +52,12 @@ pub(crate) struct Shared {
     /// The queue's free bytes. Closed once nothing can be appended any more.
     pub(crate) room: Semaphore,
     ended: OnceLock<String>,
+    failing: Notify,
 }
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Self { room: Semaphore::new(QUEUE_BYTES), ended: OnceLock::new() }
+        Self { room: Semaphore::new(QUEUE_BYTES), ended: OnceLock::new(), failing: Notify::new() }
     }
 
     /// Why nothing can be appended any more.
@@ -64,20 +65,32 @@ impl Shared {
         self.ended.get().map(|why| RecordError(why.clone()))
     }
 
-    /// Ends appending for good.
-    pub(crate) fn end(&self, why: &str) -> RecordError {
-        let why = self.ended.get_or_init(|| why.to_owned());
+    /// Ends appending for good, as it should end.
+    pub(crate) fn end(&self) {
+        self.ended.get_or_init(|| CLOSED.to_owned());
         self.room.close();
-        RecordError(why.clone())
     }
 
     /// Ends appending for good, and says so once: from now on the gate lets nothing pass.
     pub(crate) fn fail(&self, why: &str) -> RecordError {
-        let error = RecordError(why.to_owned());
-        if self.ended.set(error.0.clone()).is_ok() {
-            tracing::error!(%error, "nothing passes until the gateway is started again");
+        if self.ended.set(why.to_owned()).is_ok() {
+            tracing::error!(error = %RecordError(why.to_owned()), "nothing passes the gateway any more");
         }
-        self.end(why)
+        self.room.close();
+        self.failing.notify_waiters();
+        self.ended().unwrap_or_else(|| RecordError(why.to_owned()))
+    }
+
+    /// Waits until appending ends because something failed. Cancel-safe.
+    pub(crate) async fn failed(&self) -> RecordError {
+        loop {
+            // Made before the look, so that a failure between the two is heard.
+            let failing = self.failing.notified();
+            if let Some(why) = self.ended.get().filter(|why| *why != CLOSED) {
+                return RecordError(why.clone());
+            }
+            failing.await;
+        }
     }
 }
 
@@ -144,12 +157,15 @@ impl Writer {
     /// Writes until it is closed or fails.
     pub(crate) fn run(mut self) {
         let last_word = LastWord(Arc::clone(&self.shared));
-        if let Err(error) = self.serve() {
-            let error = RecordError::from(error);
-            tracing::error!(%error, "nothing passes until the gateway is started again");
-            last_word.0.end(&error.0);
-        } else {
-            last_word.0.end(CLOSED);
+        match self.serve() {
+            Ok(()) => last_word.0.end(),
+            Err(error) => {
+                let RecordError(why) = error.into();
+                if last_word.0.ended().is_some() {
+                    tracing::error!(error = why, "the end of the record may be missing");
+                }
+                last_word.0.fail(&why);
+            }
         }
     }
 

@@ -124,6 +124,8 @@ async fn child_fills_the_disk() {
         }
     };
     println!("failed {error}");
+    let failed = tokio::time::timeout(Duration::from_secs(5), recorder.failed()).await.unwrap();
+    assert_eq!(failed.to_string(), error.to_string());
     assert!(append(&recorder, sequence + 1, 1).await.is_err());
     assert!(recorder.flush().await.is_err());
     assert!(recorder.close().await.is_err());

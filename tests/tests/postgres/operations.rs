@@ -1,0 +1,112 @@
+//! What an operator lives through: a burst of logins, a disk that is full, and stopping while
+//! somebody works.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use sluicegate_tests::{
+    Gateway,
+    postgres::APP_PASSWORD,
+    programs::{eventually, sluicegate_program},
+    wire::{Message, Wire},
+};
+
+use crate::{database, open};
+
+#[test]
+fn a_burst_of_logins_never_calls_a_right_secret_wrong() {
+    let (_database, mut gateway) = open();
+    assert!(gateway.stop(Duration::from_secs(20)));
+    // On one core there is room for some 65 logins at once.
+    let mut single = serve(gateway.folder(), &format!("exec taskset -c {}", any_core()));
+    wait_until_served(&gateway);
+    let logins: Vec<_> = (0..200)
+        .map(|_| {
+            // Bob may use no target: his right secret is known by another refusal.
+            let endpoint = gateway.endpoint("bob");
+            std::thread::spawn(move || {
+                let (_wire, greeting) = Wire::login(&endpoint);
+                greeting.into_iter().find(|message| message.tag == 'E').expect("bob may use no target")
+            })
+        })
+        .collect();
+    let refusals: Vec<_> = logins.into_iter().map(|login| login.join().unwrap()).collect();
+    let busy = |error: &&Message| error.field('M').unwrap().contains("the gateway is busy verifying other logins");
+    let codes = |code: &str| refusals.iter().filter(|error| error.field('C').unwrap() == code).count();
+    assert_eq!((codes("28P01"), codes("3D000") + codes("53300")), (0, refusals.len()));
+    assert!(codes("53300") > 0 && refusals.iter().filter(busy).count() == codes("53300"));
+    let recorded = gateway.json(&["sessions", "list", "--limit", "1000"]).to_string();
+    assert!(recorded.contains("too many other secrets were being verified"), "{recorded}");
+    end(&mut single);
+}
+
+#[test]
+fn a_gateway_that_cannot_record_ends_and_serves_again_once_it_can() {
+    let database = database();
+    let mut gateway = Gateway::before(&database).start();
+    assert!(gateway.stop(Duration::from_secs(20)));
+
+    // No file may grow beyond 2 MiB (in units of 512 bytes), and the gateway is told so by an error.
+    let mut cramped = serve(gateway.folder(), "ulimit -f 4096; trap '' XFSZ; exec");
+    wait_until_served(&gateway);
+    let noise: String = (0..200).map(|n| format!("SELECT {n}, repeat('x', 3), '{}';\n", noise(n))).collect();
+    eventually("the disk is full", Duration::from_secs(60), || {
+        let _ = gateway.alice().psql_on(&noise);
+        cramped.try_wait().unwrap().is_some()
+    });
+    assert_eq!(cramped.wait().unwrap().code(), Some(1));
+    let said = std::fs::read_to_string(gateway.folder().join("log")).unwrap();
+    assert!(said.contains("the gateway ends, because it cannot record what passes"), "{said}");
+
+    let mut roomy = serve(gateway.folder(), "exec");
+    wait_until_served(&gateway);
+    let sessions = gateway.json(&["sessions", "list"]);
+    assert!(sessions["items"].as_array().unwrap().len() > 1, "what was recorded before is still there: {sessions}");
+    end(&mut roomy);
+}
+
+/// A core that this process may run on.
+fn any_core() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    allowed.trim().split([',', '-']).next().unwrap().to_owned()
+}
+
+/// Text that does not compress.
+fn noise(seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut text = String::new();
+    while text.len() < 4000 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        text.push_str(&format!("{state:016x}"));
+    }
+    text
+}
+
+fn serve(folder: &Path, shell: &str) -> Child {
+    let log = std::fs::File::options().append(true).open(folder.join("log")).unwrap();
+    Command::new("sh")
+        .args(["-c", &format!("{shell} \"$0\" serve --config sluicegate.toml")])
+        .arg(sluicegate_program())
+        .env("ORDERS_PASSWORD", APP_PASSWORD)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+fn end(gateway: &mut Child) {
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+}
+
+fn wait_until_served(gateway: &Gateway) {
+    eventually("the gateway serves", Duration::from_secs(30), || gateway.alice().psql("SELECT 1").status.success());
+}
