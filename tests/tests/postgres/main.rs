@@ -1,5 +1,6 @@
 //! PostgreSQL through the gate, end to end: real servers, real clients, the real binary.
 
+mod agreement;
 mod copy;
 mod cursors;
 mod denials;
@@ -7,6 +8,7 @@ mod extended;
 mod guard;
 mod large;
 mod leaks;
+mod leaks_more;
 mod login;
 mod masking;
 mod operations;
