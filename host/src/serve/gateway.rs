@@ -23,6 +23,8 @@ use crate::config::{self, Config, Loaded, Target};
 const GRACE: Duration = Duration::from_secs(10);
 /// Open connections per listener; more are closed at once.
 const MAX_CONNECTIONS: usize = 4096;
+/// Those among them that have not logged in yet.
+const MAX_STARTING: usize = MAX_CONNECTIONS / 4;
 /// How often the certificate's files are looked at.
 const TLS_POLL: Duration = Duration::from_secs(60);
 
@@ -66,7 +68,7 @@ impl Gateway {
                 allow_plaintext: config.allow_plaintext,
             };
             let server = (protocol.server)(parts);
-            let limits = Limits { max_connections: MAX_CONNECTIONS, grace: GRACE };
+            let limits = Limits { max_connections: MAX_CONNECTIONS, max_starting: MAX_STARTING, grace: GRACE };
             let address = listen.address.to_string();
             let listener = Listener::bind(protocol.name, &address, exposure(&config), limits).await?;
             addresses.push(format!("{} {}", protocol.name, listener.local_addr()));

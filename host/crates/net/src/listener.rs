@@ -5,18 +5,20 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::net::sockopt;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
 };
 
-use crate::{BindError, Stop, Stopper, stop_channel};
+use crate::{
+    BindError, Slot, Stop, Stopper,
+    slot::{Full, Slots},
+    stop_channel,
+};
 
 /// Connections that the system keeps for us while we are busy.
 const BACKLOG: u32 = 1024;
@@ -48,6 +50,9 @@ pub enum Exposure {
 pub struct Limits {
     /// Open connections; more are closed at once.
     pub max_connections: usize,
+    /// Those among them whose peers are not yet admitted; see [`Slot::admitted`]. One address, or one
+    /// /64 of IPv6, has half of these places at most.
+    pub max_starting: usize,
     /// How long open connections may go on once stopping is asked for. For the last 2 seconds of it,
     /// or the last half of a shorter one, [`Stop::overdue`] tells them to end.
     pub grace: Duration,
@@ -90,10 +95,10 @@ impl Listener {
     /// Where stopping is overdue from outside, the rest of the grace is only that for last words.
     pub async fn run<H, F>(self, mut stop: Stop, handle: H)
     where
-        H: Fn(TcpStream, SocketAddr, Stop) -> F,
+        H: Fn(TcpStream, SocketAddr, Slot, Stop) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        let slots = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let slots = Slots::new(self.limits);
         let mut open = JoinSet::new();
         let (stopper, heard) = stop_channel();
         let mut surplus = Surplus::default();
@@ -111,15 +116,18 @@ impl Listener {
             match accepted {
                 Ok((stream, peer)) => {
                     back_off = FIRST_BACK_OFF;
-                    let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                        surplus.refused(self.name, peer, self.limits.max_connections);
-                        continue;
+                    let slot = match slots.take(peer.ip()) {
+                        Ok(slot) => slot,
+                        Err(full) => {
+                            surplus.refused(self.name, peer, full, self.limits);
+                            continue;
+                        }
                     };
                     if let Err(error) = tune(&stream) {
                         tracing::debug!(protocol = self.name, %peer, %error, "connection lost before it was served");
                         continue;
                     }
-                    let served = handle(stream, peer, heard.clone());
+                    let served = handle(stream, peer, slot.clone(), heard.clone());
                     open.spawn(async move {
                         served.await;
                         drop(slot);
@@ -157,6 +165,11 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// What every connection of the gateway has, in either direction: small messages go out at once,
 /// and a silent peer is probed by the system, after a minute and then every 15 seconds, four times.
+///
+/// There is no `TCP_USER_TIMEOUT`: Linux counts in it also the time in which a peer that lives and
+/// answers reads nothing, and a client may look at a result, or a server wait for a lock, for longer
+/// than that. A peer that vanished with bytes on their way to it is given up by the system's own
+/// limit of retransmissions, some 15 minutes (`tcp_retries2` in tcp(7)).
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
@@ -211,11 +224,21 @@ struct Surplus {
 }
 
 impl Surplus {
-    fn refused(&mut self, name: &'static str, peer: SocketAddr, max: usize) {
+    fn refused(&mut self, name: &'static str, peer: SocketAddr, full: Full, limits: Limits) {
         self.unreported += 1;
         if self.reported.is_none_or(|at| at.elapsed() >= SURPLUS_REPORT) {
-            let refused = self.unreported;
-            tracing::warn!(protocol = name, %peer, refused, max_connections = max, "too many connections: refused");
+            let (refused, Limits { max_connections, max_starting, .. }) = (self.unreported, limits);
+            match full {
+                Full::Connections => {
+                    tracing::warn!(protocol = name, %peer, refused, max_connections, "too many connections: refused");
+                }
+                Full::Starting => {
+                    tracing::warn!(protocol = name, %peer, refused, max_starting, "too many connections that have not logged in: refused");
+                }
+                Full::Network => {
+                    tracing::warn!(protocol = name, %peer, refused, max_starting, "half of the places to log in are taken from one address: refused");
+                }
+            }
             *self = Self { unreported: 0, reported: Some(Instant::now()) };
         }
     }

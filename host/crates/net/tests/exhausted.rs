@@ -14,11 +14,11 @@ use tokio::{
 
 #[tokio::test]
 async fn accepting_survives_too_many_open_files() {
-    let limits = Limits { max_connections: 10, grace: Duration::ZERO };
+    let limits = Limits { max_connections: 10, max_starting: 10, grace: Duration::ZERO };
     let listener = Listener::bind("test", "127.0.0.1:0", Exposure::Tls, limits).await.unwrap();
     let address = listener.local_addr();
     let (stopper, stop) = stop_channel();
-    let serving = tokio::spawn(listener.run(stop, |mut stream, _peer, _stop| async move {
+    let serving = tokio::spawn(listener.run(stop, |mut stream, _peer, _slot, _stop| async move {
         stream.write_all(b"x").await.unwrap();
     }));
     let client = TcpSocket::new_v4().unwrap();

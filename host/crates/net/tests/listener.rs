@@ -11,20 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sluicegate_net::{BindError, Exposure, Limits, Listener, Stop, stop_channel};
+use sluicegate_net::{BindError, Exposure, Limits, Listener, Slot, Stop, stop_channel};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-const LIMITS: Limits = Limits { max_connections: 2, grace: Duration::from_millis(300) };
+const LIMITS: Limits = Limits { max_connections: 2, max_starting: 4, grace: Duration::from_millis(300) };
 
 async fn listener(limits: Limits) -> Listener {
     Listener::bind("test", "127.0.0.1:0", Exposure::LoopbackOnly, limits).await.unwrap()
 }
 
 /// Says hello, then waits until the client hangs up.
-async fn greet(mut stream: TcpStream, _peer: SocketAddr, _stop: Stop) {
+async fn greet(mut stream: TcpStream, _peer: SocketAddr, _slot: Slot, _stop: Stop) {
     stream.write_all(b"hello").await.unwrap();
     let _ = stream.read(&mut [0]).await;
 }
@@ -58,6 +58,46 @@ async fn the_surplus_is_closed_and_room_is_made_again() {
 }
 
 #[tokio::test]
+async fn those_who_never_say_who_they_are_keep_nobody_out() {
+    let listener = listener(Limits { max_connections: 100, max_starting: 4, ..LIMITS }).await;
+    let address = listener.local_addr();
+    let (stopper, stop) = stop_channel();
+    let serving = tokio::spawn(listener.run(stop, |mut stream, _peer, slot, _stop| async move {
+        stream.write_all(b"hello").await.unwrap();
+        if stream.read_u8().await.is_ok_and(|said| said == b'!') {
+            slot.admitted();
+            let _ = stream.write_all(b"in").await;
+            let _ = stream.read_u8().await;
+        }
+    }));
+    let mut admitted = Vec::new();
+    let mut admit = async || {
+        let (mut stream, heard) = greeted(address).await;
+        if heard.is_empty() {
+            return false;
+        }
+        stream.write_all(b"!").await.unwrap();
+        stream.read_exact(&mut [0; 2]).await.unwrap();
+        admitted.push(stream);
+        true
+    };
+    for _ in 0..10 {
+        assert!(admit().await, "an admitted connection holds no place to begin");
+    }
+    let silent = [greeted(address).await, greeted(address).await];
+    assert!(silent.iter().all(|(_, heard)| heard == b"hello"));
+    assert!(!admit().await, "half of the places to begin are one address's at most");
+    drop(silent);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !admit().await {
+        assert!(Instant::now() < deadline, "the places are not free again");
+    }
+    drop(admitted);
+    stopper.stop();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
 async fn without_tls_only_loopback_is_served() {
     for address in ["0.0.0.0:0", "[::]:0"] {
         let refused = Listener::bind("test", address, Exposure::LoopbackOnly, LIMITS).await.err().unwrap();
@@ -80,7 +120,7 @@ async fn stopping_lets_sessions_end_themselves_and_cuts_the_others() {
     let said_goodbye = Arc::new(AtomicBool::new(false));
     let handle = {
         let said_goodbye = Arc::clone(&said_goodbye);
-        move |mut stream: TcpStream, _peer: SocketAddr, mut stop: Stop| {
+        move |mut stream: TcpStream, _peer: SocketAddr, _slot: Slot, mut stop: Stop| {
             let said_goodbye = Arc::clone(&said_goodbye);
             async move {
                 stream.write_all(b"hello").await.unwrap();
@@ -116,7 +156,7 @@ async fn overdue_after(limits: Limits, stopping: impl AsyncFnOnce(&sluicegate_ne
     let listener = listener(limits).await;
     let address = listener.local_addr();
     let (stopper, stop) = stop_channel();
-    let serving = tokio::spawn(listener.run(stop, |mut stream, _peer, mut stop| async move {
+    let serving = tokio::spawn(listener.run(stop, |mut stream, _peer, _slot, mut stop| async move {
         stream.write_all(b"hello").await.unwrap();
         stop.overdue().await;
         stream.write_all(b"bye").await.unwrap();
@@ -153,7 +193,7 @@ async fn a_failing_session_ends_alone() {
     let listener = listener(LIMITS).await;
     let address = listener.local_addr();
     let (stopper, stop) = stop_channel();
-    let serving = tokio::spawn(listener.run(stop, |mut stream, _peer, _stop| async move {
+    let serving = tokio::spawn(listener.run(stop, |mut stream, _peer, _slot, _stop| async move {
         let mut wish = [0];
         stream.read_exact(&mut wish).await.unwrap();
         assert_ne!(wish, *b"x");

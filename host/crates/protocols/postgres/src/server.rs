@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sluicegate_core::Gate;
-use sluicegate_net::{Listener, MaybeTls, ServerTls, Stop};
+use sluicegate_net::{Listener, MaybeTls, ServerTls, Slot, Stop};
 use sluicegate_sql::{Analyser, Limits};
 use tokio::net::TcpStream;
 
@@ -89,14 +89,14 @@ impl Server {
     /// Serves until stopping is asked for.
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: Stop) {
         listener
-            .run(stop, |socket, peer, stop| {
+            .run(stop, |socket, peer, slot, stop| {
                 let server = Arc::clone(&self);
-                async move { server.connection(socket, peer, stop).await }
+                async move { server.connection(socket, peer, slot, stop).await }
             })
             .await;
     }
 
-    async fn connection(&self, socket: TcpStream, peer: SocketAddr, stop: Stop) {
+    async fn connection(&self, socket: TcpStream, peer: SocketAddr, slot: Slot, stop: Stop) {
         let plaintext = self.parts.allow_plaintext || peer.ip().to_canonical().is_loopback();
         let received = handshake::receive(socket, self.parts.tls.as_deref(), plaintext);
         match tokio::time::timeout(START_TIMEOUT, received).await {
@@ -109,7 +109,7 @@ impl Server {
                 }
             }
             Ok(Ok(Request::Session { mut stream, start })) => {
-                if let Err(error) = self.session(&mut stream, start, peer, stop).await {
+                if let Err(error) = self.session(&mut stream, start, peer, slot, stop).await {
                     tracing::debug!(%peer, error = %sluicegate_net::Chain(&error), "connection ended");
                     handshake::refuse(&mut stream, &error).await;
                 }
@@ -126,11 +126,13 @@ impl Server {
         stream: &mut MaybeTls,
         start: Start,
         peer: SocketAddr,
+        slot: Slot,
         stop: Stop,
     ) -> Result<(), SessionError> {
         let admitted = handshake::admit(stream, start, peer, &self.parts.gate, &self.analyser);
         let admitted = tokio::time::timeout(START_TIMEOUT, admitted).await;
         let (permit, mut gated, params) = admitted.map_err(|_| SessionError::Timeout)??;
+        slot.admitted();
         let targets = self.targets.load_full();
         let Some((target, shared)) = targets.get(&*gated.session().target) else {
             gated.close("the target was just removed").await;
