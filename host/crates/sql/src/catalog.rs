@@ -104,6 +104,8 @@ pub struct Catalog {
     user_types: HashSet<Arc<str>>,
     builtin_functions: HashSet<String>,
     user_functions: HashSet<String>,
+    user_operators: HashSet<String>,
+    user_casts: HashSet<(Oid, Oid)>,
 }
 
 impl Catalog {
@@ -143,7 +145,16 @@ impl Catalog {
             user_types,
             builtin_functions,
             user_functions,
+            ..Self::default()
         }
+    }
+
+    /// The same with what users made of operators and casts, which may call anything: `operators` by symbol,
+    /// whatever their schema and operands, and `casts` as the OIDs of the types they go from and to. Those that
+    /// only compute, as an extension's do, are to be left out.
+    #[must_use]
+    pub fn with_operators(self, operators: HashSet<String>, casts: HashSet<(Oid, Oid)>) -> Self {
+        Self { user_operators: operators, user_casts: casts, ..self }
     }
 
     /// A catalog that knows nothing: every relation and function is unknown.
@@ -164,6 +175,12 @@ impl Catalog {
     /// The relation of that name, which is case-sensitive.
     pub fn find(&self, schema: &str, name: &str) -> Option<&Relation> {
         self.relations.get(self.by_name.get(schema)?.get(name)?)
+    }
+
+    /// The relations in a schema, in no order.
+    pub(crate) fn in_schema(&self, schema: &str) -> impl Iterator<Item = &Relation> {
+        let oids = self.by_name.get(schema).into_iter().flat_map(HashMap::values);
+        oids.filter_map(|oid| self.relations.get(oid))
     }
 
     /// The name of a type.
@@ -228,6 +245,26 @@ impl Catalog {
     /// Whether anybody but the server has a function of this name.
     pub(crate) fn is_user_function(&self, name: &str) -> bool {
         self.user_functions.contains(name)
+    }
+
+    /// Whether anybody but the server has an operator with this symbol.
+    pub(crate) fn is_user_operator(&self, symbol: &str) -> bool {
+        self.user_operators.contains(symbol)
+    }
+
+    /// Whether a cast between two of the server's own types may be one that somebody made.
+    pub(crate) fn has_casts_of_builtin_types(&self) -> bool {
+        self.user_casts.iter().any(|(from, to)| *from < FIRST_NORMAL_OID && *to < FIRST_NORMAL_OID)
+    }
+
+    /// Whether a cast that users made may turn this column's values into something else, also unasked: its type,
+    /// or that of its elements, is not the server's.
+    pub(crate) fn may_be_cast(&self, name: &ColumnName) -> bool {
+        !self.user_casts.is_empty() && {
+            let relation = self.find(&name.relation.schema, &name.relation.name);
+            let column = relation.and_then(|relation| relation.column(&name.column));
+            column.is_some_and(|column| column.type_oid >= FIRST_NORMAL_OID)
+        }
     }
 
     /// Whether a type of this name is certainly the server's own.

@@ -38,7 +38,12 @@ impl<'a> Reader<'a, '_> {
             E::Identifier(name) if is_keyword(name) => Ok(Origin::none()),
             E::Identifier(_) | E::CompoundIdentifier(_) => {
                 let output = self.column(expression, scope, usage).map(|(_, output)| output);
-                Ok(output.map_or(Origin::unknown(), Origin::from))
+                let origin = output.map_or(Origin::unknown(), Origin::from);
+                if origin.sources.iter().any(|source| self.names.catalog.may_be_cast(source)) {
+                    self.facts.reaches_unknown();
+                    return Ok(origin.or_unknown());
+                }
+                Ok(origin)
             }
             E::Nested(inner)
             | E::IsFalse(inner)
@@ -52,21 +57,32 @@ impl<'a> Reader<'a, '_> {
             | E::IsJson { expr: inner, .. }
             | E::IsNormalized { expr: inner, .. }
             | E::Collate { expr: inner, .. } => self.expression(inner, scope, usage),
-            E::UnaryOp { op: _, expr } => self.expression(expr, scope, usage),
-            E::IsDistinctFrom(left, right) | E::IsNotDistinctFrom(left, right) => self.all([left, right], scope, usage),
-            E::Between { expr, low, high, negated: _ } => self.all([expr, low, high], scope, usage),
+            E::UnaryOp { op, expr } => {
+                let origin = self.symbols(&[&op.to_string()]);
+                Ok(origin.and(self.expression(expr, scope, usage)?))
+            }
+            E::IsDistinctFrom(left, right) | E::IsNotDistinctFrom(left, right) => {
+                let origin = self.symbols(&["="]);
+                Ok(origin.and(self.all([left, right], scope, usage)?))
+            }
+            E::Between { expr, low, high, negated: _ } => {
+                let origin = self.symbols(&["<", "<=", ">", ">="]);
+                Ok(origin.and(self.all([expr, low, high], scope, usage)?))
+            }
             E::InList { expr, list, negated: _ } => {
-                self.all(std::iter::once(expr.as_ref()).chain(list.iter()), scope, usage)
+                let origin = self.symbols(&["=", "<>"]);
+                Ok(origin.and(self.all(std::iter::once(expr.as_ref()).chain(list.iter()), scope, usage)?))
             }
             E::InSubquery { expr, subquery, negated: _ } => {
-                let origin = self.expression(expr, scope, usage)?;
+                let origin = self.symbols(&["=", "<>"]).and(self.expression(expr, scope, usage)?);
                 Ok(origin.and(self.subquery(subquery, scope, usage)?))
             }
             E::Like { expr, pattern, escape_char, any: _, negated: _ }
             | E::ILike { expr, pattern, escape_char, any: _, negated: _ }
             | E::SimilarTo { expr, pattern, escape_char, negated: _ } => {
+                let origin = self.symbols(&["~~", "!~~", "~~*", "!~~*", "~", "!~"]);
                 let parts = [Some(expr), Some(pattern), escape_char.as_ref()];
-                self.all(parts.into_iter().flatten(), scope, usage)
+                Ok(origin.and(self.all(parts.into_iter().flatten(), scope, usage)?))
             }
             E::AnyOp { left, compare_op, right, is_some: _ } | E::AllOp { left, compare_op, right } => {
                 let origin = self.operator(compare_op)?;
@@ -82,7 +98,8 @@ impl<'a> Reader<'a, '_> {
             E::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
                 let whens = conditions.iter().flat_map(|when| [&when.condition, &when.result]);
                 let others = [operand, else_result].into_iter().flatten().map(AsRef::as_ref);
-                self.all(whens.chain(others), scope, usage)
+                let compared = if operand.is_some() { self.symbols(&["="]) } else { Origin::none() };
+                Ok(compared.and(self.all(whens.chain(others), scope, usage)?))
             }
             E::Exists { subquery, negated: _ } => {
                 self.query(subquery, scope, Usage::FILTER)?;
@@ -178,7 +195,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn cast(&mut self, data_type: &DataType, origin: Origin) -> Origin {
-        if self.names.is_builtin_type(data_type) {
+        if self.names.is_builtin_type(data_type) && !self.names.catalog.has_casts_of_builtin_types() {
             return origin;
         }
         self.facts.reaches_unknown();
@@ -202,8 +219,18 @@ impl<'a> Reader<'a, '_> {
                 self.facts.reaches_unknown();
                 Ok(Origin::unknown())
             }
-            _ => Ok(Origin::none()),
+            other => Ok(self.symbols(&[&other.to_string()])),
         }
+    }
+
+    /// What an operator with one of these symbols adds to a value: nothing where it can only be the server's,
+    /// anything where users have made one too.
+    fn symbols(&mut self, symbols: &[&str]) -> Origin {
+        if self.names.catalog_holds && !symbols.iter().any(|symbol| self.names.catalog.is_user_operator(symbol)) {
+            return Origin::none();
+        }
+        self.facts.reaches_unknown();
+        Origin::unknown()
     }
 
     fn function(&mut self, function: &Function, scope: &Scope<'_, 'a>, usage: Usage) -> Read<Origin> {
@@ -257,6 +284,10 @@ impl<'a> Reader<'a, '_> {
         };
         let builtin = self.names.is_builtin_function(schema, name);
         self.facts.function(schema.unwrap_or_default(), name, builtin);
+        // Whoever else has a function of such a name: it may still be the server's that is called.
+        if schema.is_none_or(|schema| schema == "pg_catalog") {
+            self.carried(name, &arguments)?;
+        }
         if !builtin {
             self.runs_unknown_code();
             return Ok(arguments.or_unknown());
@@ -265,17 +296,27 @@ impl<'a> Reader<'a, '_> {
             self.facts.class(Classes::ADMIN);
         }
         self.settings_may_change |= name == "set_config";
-        if functions::is_carrier(name) {
-            if arguments.known && arguments.sources.iter().all(is_setting_name) {
-                return Ok(arguments);
-            }
-            return Err(format!("{name} would carry stored values to where no column names them"));
-        }
-        if functions::is_indirect(name) {
+        if functions::reads_elsewhere(name) {
             self.facts.reaches_unknown();
             return Ok(arguments.or_unknown());
         }
         Ok(arguments)
+    }
+
+    /// What a call may put where no column names it: nothing that is stored, or what a policy can judge by
+    /// the columns.
+    fn carried(&mut self, name: &str, arguments: &Origin) -> Read<()> {
+        let stored = !(arguments.known && arguments.sources.iter().all(is_setting_name));
+        let told = functions::is_keeper(name) && arguments.known;
+        if stored && (functions::is_carrier(name) || functions::is_keeper(name)) && !told {
+            return Err(format!("{name} would carry stored values to where no column names them"));
+        }
+        if told {
+            for source in &arguments.sources {
+                self.facts.column(source, Usage::OUTPUT);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn arguments(&mut self, arguments: &[FunctionArg], scope: &Scope<'_, 'a>, usage: Usage) -> Read<Origin> {

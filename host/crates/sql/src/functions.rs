@@ -63,9 +63,68 @@ const INDIRECT: &[&str] = &[
     "ts_stat",
 ];
 
+/// Functions that run SQL given as text, or all that a name in their arguments stands for: whatever it does is
+/// not in sight (manual, sections 9.13 and 9.15.3).
+const RUN_SQL: &[&str] = &[
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "database_to_xml",
+    "database_to_xml_and_xmlschema",
+    "database_to_xmlschema",
+    "query_to_xml",
+    "query_to_xml_and_xmlschema",
+    "query_to_xmlschema",
+    "schema_to_xml",
+    "schema_to_xml_and_xmlschema",
+    "schema_to_xmlschema",
+    "table_to_xml",
+    "table_to_xml_and_xmlschema",
+    "table_to_xmlschema",
+    "ts_rewrite",
+    "ts_stat",
+];
+
 /// Functions that put their arguments where a later command can read them without naming a column.
-const CARRIERS: &[&str] =
-    &["lo_create", "lo_from_bytea", "lo_put", "lowrite", "pg_logical_emit_message", "pg_notify", "set_config"];
+const CARRIERS: &[&str] = &[
+    "lo_creat",
+    "lo_create",
+    "lo_export",
+    "lo_from_bytea",
+    "lo_import",
+    "lo_lseek",
+    "lo_lseek64",
+    "lo_put",
+    "lo_truncate",
+    "lo_truncate64",
+    "lowrite",
+    "pg_backup_start",
+    "pg_copy_logical_replication_slot",
+    "pg_copy_physical_replication_slot",
+    "pg_create_logical_replication_slot",
+    "pg_create_physical_replication_slot",
+    "pg_create_restore_point",
+    "pg_logical_emit_message",
+    "pg_notify",
+    "pg_replication_origin_advance",
+    "pg_replication_origin_create",
+    "pg_start_backup",
+    "set_config",
+    "setseed",
+];
+
+/// Functions that keep a number where all can read it, and that are often given stored ones, such as the
+/// largest key of a table. Their arguments count as what the client receives.
+const KEEPERS: &[&str] = &[
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_advisory_xact_lock",
+    "pg_advisory_xact_lock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+    "pg_try_advisory_xact_lock",
+    "pg_try_advisory_xact_lock_shared",
+    "setval",
+];
 
 /// Functions that act on the server or on other sessions (manual, section 9.27).
 const ADMINISTRATIVE: &[&str] = &[
@@ -116,7 +175,22 @@ pub fn is_syntax(name: &str) -> bool {
 /// Whether the server's function of this name may give data that its arguments do not hold, or carry its
 /// arguments to where no column names them. A view that calls one reads what cannot be told.
 pub fn is_indirect(name: &str) -> bool {
-    is_carrier(name) || INDIRECT.iter().any(|prefix| name.starts_with(prefix))
+    is_carrier(name) || is_keeper(name) || reads_elsewhere(name)
+}
+
+/// Whether the server's function of this name may give data that its arguments do not hold.
+pub fn reads_elsewhere(name: &str) -> bool {
+    INDIRECT.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether the server's function of this name runs SQL that is not in sight.
+pub fn runs_sql(name: &str) -> bool {
+    RUN_SQL.binary_search(&name).is_ok()
+}
+
+/// Whether the server's function of this name keeps a number of its arguments outside relations.
+pub fn is_keeper(name: &str) -> bool {
+    KEEPERS.binary_search(&name).is_ok()
 }
 
 /// Whether the server's function of this name stores its arguments outside relations.
@@ -140,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_lists_that_are_searched_are_sorted() {
-        for list in [SYNTAX, CARRIERS, ADMINISTRATIVE, MIRRORS] {
+        for list in [SYNTAX, RUN_SQL, CARRIERS, KEEPERS, ADMINISTRATIVE, MIRRORS] {
             assert!(list.is_sorted(), "{list:?}");
         }
     }

@@ -8,6 +8,7 @@
 pub mod analysis;
 pub mod catalog;
 
+mod alter;
 mod analyser;
 mod bodies;
 mod copy;
@@ -15,6 +16,7 @@ mod expression;
 mod facts;
 mod from;
 mod functions;
+mod hazards;
 mod lex;
 mod names;
 mod objects;

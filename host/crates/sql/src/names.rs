@@ -79,6 +79,14 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Whether this is the server's view of its settings, which sets what is written to it, or a view upon it.
+    pub fn is_settings(&self, named: &Named) -> bool {
+        let is_it =
+            |relation: &Relation| &*relation.name.name == "pg_settings" && &*relation.name.schema == SYSTEM_SCHEMA;
+        let mut reached = self.find(named).0.into_iter().flat_map(|relation| self.catalog.reach(relation.oid));
+        named.name == "pg_settings" || reached.any(|oid| self.catalog.relation(oid).is_some_and(is_it))
+    }
+
     /// Whether this call certainly runs a function of the server.
     pub fn is_builtin_function(&self, schema: Option<&str>, name: &str) -> bool {
         schema.is_none_or(|schema| schema == SYSTEM_SCHEMA)

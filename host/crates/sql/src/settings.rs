@@ -30,6 +30,8 @@ pub(crate) fn opaque(kind: &str, classes: Classes, facts: &mut Facts) -> Stateme
 pub(crate) fn end_of_transaction(word: &str, tokens: Tokens<'_>, facts: &mut Facts) -> Statement {
     let prepared = tokens.is_word(1, "prepared");
     let to = tokens.find_words(1, "to").is_some();
+    // What was prepared, maybe by another session, may have defined anything.
+    let catalog_changed = prepared && matches!(word, "commit" | "rollback");
     let (kind, effect) = match word {
         "prepare" => ("prepare transaction", Effect::EndTransaction),
         "commit" if prepared => ("commit prepared", Effect::None),
@@ -38,7 +40,7 @@ pub(crate) fn end_of_transaction(word: &str, tokens: Tokens<'_>, facts: &mut Fac
         "commit" | "end" => ("commit", Effect::EndTransaction),
         _ => ("rollback", Effect::EndTransaction),
     };
-    Statement { effect, settings_may_change: true, ..of(kind, Classes::TRANSACTION, facts) }
+    Statement { effect, catalog_changed, settings_may_change: true, ..of(kind, Classes::TRANSACTION, facts) }
 }
 
 pub(crate) fn set(tokens: Tokens<'_>, facts: &mut Facts) -> Statement {

@@ -15,6 +15,7 @@ use crate::{
     analyser::Analyser,
     analysis::{Analysis, Effect, Output, Outputs, Statement},
     facts::Facts,
+    hazards,
     lex::Kind,
     names::Names,
     reader::{Read, Reader},
@@ -28,6 +29,9 @@ const QUERIES: [&str; 5] = ["select", "values", "with", "table", "("];
 
 /// Statements that sqlparser reads, by their first word.
 const READABLE: [&str; 9] = ["select", "values", "with", "table", "(", "insert", "update", "delete", "merge"];
+
+/// Statements that name functions and run none, by their first word.
+const MENTIONS: [&str; 5] = ["grant", "revoke", "comment", "security", "drop"];
 
 /// The state in which the statements of a text are read, one after the other.
 #[derive(Debug)]
@@ -86,6 +90,9 @@ impl<'a> Session<'a> {
     }
 
     fn read(&mut self, tokens: Tokens<'_>, facts: &mut Facts) -> Read<Statement> {
+        if !starts_with(tokens, &MENTIONS) {
+            hazards::sql_that_is_run(tokens)?;
+        }
         if starts_with(tokens, &READABLE) {
             return self.tree(tokens, facts);
         }
@@ -191,6 +198,7 @@ impl<'a> Session<'a> {
         let (named, _) = crate::utility::name(tokens, crate::utility::skip_if_exists(tokens, at))?;
         self.names.note(facts, &named, Access::DEFINE);
         facts.class(Classes::DDL);
+        hazards::values_that_are_kept(tokens).inspect_err(|_| facts.kind(kind))?;
         let body = without_suffix(tokens.from(query + 1));
         let mut body_facts = Facts::default();
         let body = if body.is_word(0, "execute") {

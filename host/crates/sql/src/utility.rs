@@ -6,7 +6,7 @@ use sluicegate_core::sql::{Access, Classes};
 use crate::{
     analysis::{Outputs, Statement},
     facts::Facts,
-    functions,
+    functions, hazards,
     lex::Kind,
     names::Named,
     objects::{self, Object, Relations},
@@ -124,10 +124,18 @@ impl Session<'_> {
         }
         self.defined_relations(verb, object, tokens, at, facts);
         self.calls(tokens.from(at), facts);
+        if verb == "alter" {
+            self.alterations(object, tokens, at, facts)?;
+        }
         if verb == "create" && object.name == "schema" {
             self.schema_elements(tokens, at, facts)?;
         }
-        Ok(Statement { catalog_changed: true, ..Statement::new(format!("{verb} {}", object.name)) })
+        let kind = format!("{verb} {}", object.name);
+        facts.kind(&kind);
+        if verb != "drop" {
+            hazards::values_that_are_kept(tokens)?;
+        }
+        Ok(Statement { catalog_changed: true, ..Statement::new(kind) })
     }
 
     fn defined_relations(&self, verb: &str, object: &Object, tokens: Tokens<'_>, at: usize, facts: &mut Facts) {
@@ -331,7 +339,7 @@ fn parts(tokens: Tokens<'_>, mut at: usize) -> Read<(Vec<String>, usize)> {
     Ok((parts, at + 1))
 }
 
-fn skip_before_name(tokens: Tokens<'_>, mut at: usize) -> usize {
+pub(crate) fn skip_before_name(tokens: Tokens<'_>, mut at: usize) -> usize {
     while BEFORE_NAME.iter().any(|word| tokens.is_word(at, word)) {
         at += 1;
     }

@@ -168,13 +168,14 @@ impl<'a> Reader<'a, '_> {
         self.facts.kind("merge");
         let Merge { merge_token: _, optimizer_hints: _, into: _, table, source, on, clauses, output } = merge;
         let access = clauses.iter().fold(Access::READ, |access, clause| {
-            access
-                | match clause.action {
-                    MergeAction::Insert(_) => Access::INSERT,
-                    MergeAction::Update(_) => Access::UPDATE,
-                    MergeAction::Delete { .. } => Access::DELETE,
-                    MergeAction::DoNothing { .. } => Access::empty(),
-                }
+            let (kind, done) = match clause.action {
+                MergeAction::Insert(_) => ("insert", Access::INSERT),
+                MergeAction::Update(_) => ("update", Access::UPDATE),
+                MergeAction::Delete { .. } => ("delete", Access::DELETE),
+                MergeAction::DoNothing { .. } => return access,
+            };
+            self.facts.kind(kind);
+            access | done
         });
         let target = TableWithJoins { relation: table.clone(), joins: Vec::new() };
         let target = self.target_item(&target, access, false)?;
@@ -239,6 +240,9 @@ impl<'a> Reader<'a, '_> {
     fn target(&mut self, named: &Named, alias: Option<String>, access: Access, returned: bool) -> Read<Source<'a>> {
         let access = if returned { access | Access::READ } else { access };
         let found = self.names.note(self.facts, named, access);
+        if self.names.is_settings(named) {
+            return Err("a write to pg_settings sets what the gateway cannot follow; use SET".to_owned());
+        }
         let schema = if alias.is_none() { found.map(|relation| relation.name.schema.to_string()) } else { None };
         let name = alias.unwrap_or_else(|| named.name.clone());
         Ok(Source { schema, name: Some(name), columns: found.map_or(Columns::Unknown, Columns::Relation) })

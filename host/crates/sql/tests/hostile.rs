@@ -259,7 +259,6 @@ fn hidden_reads_are_not_called_harmless() {
         "insert into orders select id from people returning (select ssn from people)",
         "update orders o set id = 1 from people p where true returning lower(p.ssn)",
         "delete from orders using people p where true returning lower(p.ssn)",
-        "select query_to_xml('select ssn from people', true, true, '')",
         "select shadowed(1) from people",
         "select lower(relname) from pg_stats",
         "select extract(epoch from ssn::date) from people",
@@ -318,8 +317,102 @@ fn values_are_not_carried_away() {
         "select set_config('a.b', (select ssn from people), false)",
         "select set_config('a.b', p::text, false) from people p",
         "select pg_notify('x', leak())",
+        "create table x (); select 1 from people where set_config('a.b', ssn, false) is null",
+        "select pg_create_restore_point(ssn) from people",
+        "select setseed(length(ssn)) from people",
+        "select lo_put(1, 0, ssn) from people",
+        "select setval('s', leak())",
+        "select pg_advisory_lock(p) from people p",
+        "select query_to_xml('select ssn from people', true, true, '')",
+        "select 1 from people where id in (select 1 where pg_catalog.\"query_to_xml\"('x', true, true, '') is null)",
+        "select id from people order by ts_rewrite('a', 'select x from y')",
+        "select * from ts_stat('select x from y')",
+        "select ('select x from y'::text).ts_stat",
+        "prepare p as select database_to_xml(true, true, '')",
+        "alter table people add constraint c check (set_config('a.b', ssn, false) is not null)",
+        "alter table people add x text default table_to_xml('people', true, true, '')::text",
+        "create policy p on people using (set_config('a.b', ssn, false) is not null)",
+        "create domain d as text check (pg_notify('x', value) is null)",
+        "create table t (a int check (setval('s', a) > 0))",
+        "create index i on people (pg_catalog.set_config('a.b', ssn, false))",
+        "create rule r as on insert to orders do also select set_config('a.b', ssn, false) from people",
+        "create trigger t before insert on people for each row when (set_config('a.b', new.ssn, false) is null) execute function f()",
+        "create view v as select 1 from people where set_config('a.b', ssn, false) is null",
+        "create schema s create view v as select pg_notify('x', ssn) from people",
+        "update pg_settings set setting = 'x' where name = 'search_path'",
+        "merge into pg_catalog.pg_settings using people on true when matched then update set setting = 'x'",
+        "alter type t rename attribute a to b cascade",
     ] {
         assert!(reason(text).is_some(), "{text}");
     }
-    assert_eq!(reason("select set_config('search_path', $1, false), pg_notify('x', 'y')"), None);
+    for text in [
+        "select set_config('search_path', $1, false), pg_notify('x', 'y')",
+        "select setval('s', (select max(id) from people)), pg_advisory_lock(1)",
+        "revoke execute on function query_to_xml(text, boolean, boolean, text) from public",
+        "create table t (a int default nextval('s'))",
+    ] {
+        assert_eq!(reason(text), None, "{text}");
+    }
+}
+
+/// What users made of operators and casts may call anything.
+#[test]
+fn operators_and_casts_of_users_are_not_trusted() {
+    let operators = ["+", "~~", "=", "-"].map(str::to_owned).into();
+    let world = World { catalog: common::catalog().with_operators(operators, [(23, 25)].into()), ..World::new() };
+    let texts = [
+        "select 1 + 1",
+        "select - 1",
+        "select 'a' like 'b'",
+        "select 1 in (2)",
+        "select case 1 when 2 then 3 end",
+        "select 1 is distinct from 2",
+        "select 1 = any (array[1])",
+        "select 1::text",
+    ];
+    for text in texts {
+        let analysis = world.read(text);
+        assert_eq!(common::outputs(&analysis.statements[0].outputs), "?", "{text}");
+        assert!(analysis.facts.reaches_unknown, "{text}");
+    }
+    assert!(world.read("select id from people where id + 1 > 2").facts.reaches_unknown);
+    assert_eq!(common::outputs(&world.read("select 1 * 2").statements[0].outputs), "computed");
+    for text in texts {
+        assert_eq!(common::outputs(&World::new().read(text).statements[0].outputs), "computed", "{text}");
+    }
+}
+
+/// What ALTER does to names and columns has a kind of its own, and the columns that it takes.
+#[test]
+fn alterations_are_told_apart() {
+    let cases = [
+        ("alter table people rename ssn to zz", "rename column", "ssn write"),
+        ("alter table if exists only public.people * rename column ssn to zz", "rename column", "ssn write"),
+        ("alter table people rename to zz", "rename", ""),
+        ("alter table people set schema other", "set schema", ""),
+        ("alter table people rename constraint a to b", "", ""),
+        ("alter table people add column x text, alter name type text using \"ssn\" || name", "type", "ssn output"),
+        ("alter table people alter column name set data type text using upper(ssn)", "type", "ssn output"),
+        ("alter table people alter ssn type text using trim(ssn)", "type", ""),
+        ("alter table people add x text generated always as (lower(ssn)) stored", "generated", "ssn output"),
+        ("alter table people alter name set expression as (ssn)", "generated", "ssn output"),
+        ("alter table people add constraint c exclude using gist (ssn with =)", "", ""),
+        ("alter table people inherit orders", "inherit", ""),
+        ("alter table events attach partition people default", "attach", ""),
+        ("alter table people add column note text, drop column name", "", ""),
+    ];
+    for (text, kind, column) in cases {
+        let facts = World::new().read(text).facts.clone();
+        let kinds: Vec<String> = [format!("alter table {kind}"), "alter table".to_owned()].into();
+        assert_eq!(facts.kinds, kinds[usize::from(kind.is_empty())..], "{text}");
+        let uses = facts.columns.iter().map(|c| format!("{} {:?}", c.name.column, c.usage).to_lowercase());
+        let uses: Vec<String> = uses.map(|text| text.replace("usage(", "").replace(')', "")).collect();
+        assert_eq!(uses.join(", "), column, "{text}");
+        assert_eq!(facts.unanalysable, None, "{text}");
+    }
+    let renamed = World::new().read("alter schema other rename to x").facts.clone();
+    assert_eq!(renamed.kinds, ["alter schema rename", "alter schema"]);
+    assert_eq!(renamed.reachable_columns.len(), 2);
+    let prepared = World::new().read("commit prepared 'x'");
+    assert!(prepared.statements[0].catalog_changed && prepared.statements[0].settings_may_change);
 }

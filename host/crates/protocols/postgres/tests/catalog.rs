@@ -186,6 +186,8 @@ async fn changes_are_seen_after_invalidate_and_only_changes_make_a_generation() 
         "alter table people add more int",
         "alter table people drop more",
         "create table heir (number text); alter table heir inherit people",
+        "create operator public.### (rightarg = int, function = abs)",
+        "create cast (mood as int) with inout",
     ];
     for change in changes {
         let before = cache.get().await.unwrap().generation();

@@ -42,6 +42,8 @@ const FINGERPRINT: &str = "\
     (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_type), \
     (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_namespace), \
     (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_rewrite), \
+    (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_operator), \
+    (select pg_catalog.sum(pg_catalog.hashint8extended(oid::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_cast), \
     (select pg_catalog.sum(pg_catalog.hashint8extended((inhrelid::pg_catalog.int8 << 32) | inhparent::pg_catalog.int8, xmin::pg_catalog.text::pg_catalog.int8)) from pg_catalog.pg_inherits))";
 
 const BEGIN: &str = "begin isolation level repeatable read read only";
@@ -70,6 +72,21 @@ const FUNCTIONS: &str = "\
     select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
     and d.objid = p.oid and d.deptype = 'e') \
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace";
+
+/// Operators that somebody made, but those of an extension that are written in C: they only compute.
+const OPERATORS: &str = "\
+    select o.oprname from pg_catalog.pg_operator o where o.oid >= '16384' and not exists ( \
+    select from pg_catalog.pg_depend d, pg_catalog.pg_proc p, pg_catalog.pg_language l \
+    where d.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass and d.objid = o.oid and d.deptype = 'e' \
+    and p.oid = o.oprcode and l.oid = p.prolang and l.lanname = 'c')";
+
+/// Casts by function that somebody made, but those of an extension that are written in C.
+const CASTS: &str = "\
+    select c.castsource, c.casttarget from pg_catalog.pg_cast c \
+    where c.oid >= '16384' and c.castfunc <> '0' and not exists ( \
+    select from pg_catalog.pg_depend d, pg_catalog.pg_proc p, pg_catalog.pg_language l \
+    where d.classid = 'pg_catalog.pg_cast'::pg_catalog.regclass and d.objid = c.oid and d.deptype = 'e' \
+    and p.oid = c.castfunc and l.oid = p.prolang and l.lanname = 'c')";
 
 /// Only what is not the server's own: system views count as tables.
 const RULES: &str = "\
@@ -105,6 +122,7 @@ pub(super) async fn catalog(side: &mut Side) -> Result<(Catalog, String), Cause>
     draft.links(side).await?;
     draft.types(side).await?;
     draft.functions(side).await?;
+    draft.operators(side).await?;
     draft.rules(side).await?;
     side.query("commit", |_| Ok(())).await?;
     Ok((draft.finish(), fingerprint))
@@ -118,6 +136,8 @@ struct Draft {
     types: HashMap<Oid, Arc<str>>,
     builtin_functions: HashSet<String>,
     user_functions: HashSet<String>,
+    user_operators: HashSet<String>,
+    user_casts: HashSet<(Oid, Oid)>,
     /// The functions that read nothing but their arguments.
     closed_functions: HashSet<Oid>,
 }
@@ -200,6 +220,22 @@ impl Draft {
         .await
     }
 
+    async fn operators(&mut self, side: &mut Side) -> Result<(), Cause> {
+        let mut rows = Counter::new("operators and casts");
+        side.query(OPERATORS, |row| {
+            rows.one()?;
+            self.user_operators.insert(row.text(0)?.to_owned());
+            Ok(())
+        })
+        .await?;
+        side.query(CASTS, |row| {
+            rows.one()?;
+            self.user_casts.insert((row.oid(0)?, row.oid(1)?));
+            Ok(())
+        })
+        .await
+    }
+
     async fn rules(&mut self, side: &mut Side) -> Result<(), Cause> {
         side.query(RULES, |row| {
             let view = row.oid(0)?;
@@ -232,6 +268,7 @@ impl Draft {
         let generation = NEXT_GENERATION.fetch_add(1, Ordering::Relaxed);
         let relations = self.relations.into_values().collect();
         Catalog::new(generation, relations, self.types, self.builtin_functions, self.user_functions)
+            .with_operators(self.user_operators, self.user_casts)
     }
 
     /// One allocation per name, however many columns are called `id`.
