@@ -10,7 +10,7 @@ mod side;
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -28,8 +28,14 @@ const TTL: Duration = Duration::from_secs(10);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a failure is everybody's answer, so that sessions do not queue up to fail one by one.
 const FAILURE_TTL: Duration = Duration::from_secs(1);
+/// How long a catalog is used after its last check while there is no connection to check it over.
+const OUTAGE: Duration = Duration::from_secs(60);
 /// How long the connection is kept unused.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// too_many_connections, which is also a role's or a database's CONNECTION LIMIT, admin_shutdown and
+/// cannot_connect_now. <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+const NO_CONNECTION: &[&str] = &["53300", "57P01", "57P03"];
 
 /// Why the catalog is not known.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -58,6 +64,21 @@ pub enum Cause {
     Timeout,
 }
 
+impl Cause {
+    /// Whether there was merely no connection to be had: nothing speaks against what was known.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Timeout => true,
+            Self::Connection(DialError::Refused { code, .. }) => NO_CONNECTION.contains(&code.as_str()),
+            Self::Connection(error) => matches!(
+                error,
+                DialError::Resolve(..) | DialError::Connect(..) | DialError::Timeout(_) | DialError::Io(_)
+            ),
+            Self::TooLarge { .. } | Self::Answer(_) => false,
+        }
+    }
+}
+
 /// One target's catalog. Cheap to clone; the clones share it.
 #[derive(Clone)]
 pub struct CatalogCache {
@@ -69,6 +90,8 @@ struct Shared {
     current: ArcSwapOption<Known>,
     /// Counts the calls of `invalidate`.
     epoch: AtomicU64,
+    /// Whether the last check failed for want of a connection alone, and the catalog was used on.
+    outage: AtomicBool,
     loader: Mutex<Loader>,
 }
 
@@ -91,38 +114,49 @@ struct Loader {
 impl CatalogCache {
     /// A cache that has read nothing yet.
     pub fn new(target: Arc<Target>) -> Self {
-        let (current, epoch, loader) = Default::default();
-        Self { shared: Arc::new(Shared { target, current, epoch, loader }) }
+        let (current, epoch, outage, loader) = Default::default();
+        Self { shared: Arc::new(Shared { target, current, epoch, outage, loader }) }
     }
 
-    /// The catalog as of at most 10 seconds ago, and not older than the last [`Self::invalidate`]. It
-    /// is loaded once for all who wait; it is a new one, with a new generation, only if something in
-    /// it changed. Takes at most 30 seconds for each of those ahead. Cancel-safe.
+    /// The catalog as of at most 10 seconds ago, or 60 while the target has no connection to check it
+    /// over, and never older than the last [`Self::invalidate`]. It is loaded once for all who wait; it
+    /// is a new one, with a new generation, only if something in it changed. Takes at most 30 seconds
+    /// for each of those ahead. Cancel-safe.
     pub async fn get(&self) -> Result<Arc<Catalog>, CatalogError> {
         if let Some(catalog) = self.shared.fresh() {
             return Ok(catalog);
         }
-        let mut loader = self.shared.loader.lock().await;
+        let mut loader = match self.shared.loader.try_lock() {
+            Ok(loader) => loader,
+            // In an outage one waits for the target, and the others need not.
+            Err(_) => match self.shared.bridged() {
+                Some(catalog) => return Ok(catalog),
+                None => self.shared.loader.lock().await,
+            },
+        };
         if let Some(catalog) = self.shared.fresh() {
             return Ok(catalog);
         }
         if let Some((at, failure)) = &loader.failure
             && at.elapsed() < FAILURE_TTL
         {
-            return Err(failure.clone());
+            return self.shared.bridged().ok_or_else(|| failure.clone());
         }
         let refreshed = tokio::time::timeout(LOAD_TIMEOUT, self.shared.refresh(&mut loader)).await;
         match refreshed.unwrap_or(Err(Cause::Timeout)) {
             Ok(catalog) => {
                 loader.failure = None;
+                self.shared.outage_ended();
                 self.close_when_idle(&mut loader);
                 Ok(catalog)
             }
             Err(cause) => {
                 let error = CatalogError(Arc::new(cause));
-                tracing::error!(error = %sluicegate_net::Chain(&error), "catalog not loaded");
                 loader.failure = Some((Instant::now(), error.clone()));
-                Err(error)
+                self.shared.outage(&error).ok_or_else(|| {
+                    tracing::error!(error = %sluicegate_net::Chain(&error), "catalog not loaded");
+                    error
+                })
             }
         }
     }
@@ -143,9 +177,39 @@ impl CatalogCache {
 
 impl Shared {
     fn fresh(&self) -> Option<Arc<Catalog>> {
+        self.known_for(TTL)
+    }
+
+    /// What is used while an outage lasts.
+    fn bridged(&self) -> Option<Arc<Catalog>> {
+        if self.outage.load(Ordering::Acquire) { self.known_for(OUTAGE) } else { None }
+    }
+
+    /// A check failed. If it was for want of a connection, what was known is used on for a while.
+    fn outage(&self, error: &CatalogError) -> Option<Arc<Catalog>> {
+        if !error.0.is_outage() {
+            return None;
+        }
+        let catalog = self.known_for(OUTAGE)?;
+        if !self.outage.swap(true, Ordering::AcqRel) {
+            let error = sluicegate_net::Chain(error);
+            tracing::warn!(%error, limit = ?OUTAGE, "the target's catalog cannot be checked, and is used on for a while as it was");
+        }
+        Some(catalog)
+    }
+
+    fn outage_ended(&self) {
+        if self.outage.swap(false, Ordering::AcqRel) {
+            tracing::info!("the target's catalog can be checked again");
+        }
+    }
+
+    /// The catalog, if its last check is no longer ago than this. One that a session said it may have
+    /// changed is never used: that session could have replaced a view.
+    fn known_for(&self, limit: Duration) -> Option<Arc<Catalog>> {
         let known = self.current.load();
         let known = known.as_ref()?;
-        let valid = known.epoch == self.epoch.load(Ordering::Acquire) && known.checked.elapsed() < TTL;
+        let valid = known.epoch == self.epoch.load(Ordering::Acquire) && known.checked.elapsed() < limit;
         valid.then(|| Arc::clone(&known.catalog))
     }
 
