@@ -2,7 +2,7 @@
 //! so the cost is bounded before anything is computed with it.
 
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher, Version,
+    Algorithm, Argon2, Block, Params, PasswordHasher, Version,
     password_hash::{PasswordHash, SaltString},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -134,10 +134,16 @@ impl Credential {
     }
 
     /// Whether the secret is the one that was hashed. Blocks for as long as the parameters say;
-    /// the comparison takes constant time.
-    pub(crate) fn matches(&self, secret: &SecretString) -> bool {
+    /// the comparison takes constant time. `memory` is what it is computed in, made larger where it
+    /// has to be; what was in it before does not matter.
+    pub(crate) fn matches(&self, secret: &SecretString, memory: &mut Vec<Block>) -> bool {
+        let blocks = self.argon2.params().block_count();
+        if memory.len() < blocks {
+            memory.resize(blocks, Block::default());
+        }
         let mut digest = vec![0; self.digest.len()];
-        match self.argon2.hash_password_into(secret.expose_secret().as_bytes(), &self.salt, &mut digest) {
+        let secret = secret.expose_secret().as_bytes();
+        match self.argon2.hash_password_into_with_memory(secret, &self.salt, &mut digest, memory.as_mut_slice()) {
             Ok(()) => digest.ct_eq(&self.digest).into(),
             Err(error) => {
                 tracing::error!(%error, "a secret could not be verified, so it is refused");
@@ -169,9 +175,12 @@ mod tests {
         let hash = hash_secret("open sesame".into()).unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         let credential = Credential::parse(&hash).unwrap();
-        assert!(credential.matches(&"open sesame".into()));
-        assert!(!credential.matches(&"open sesam".into()));
-        assert!(!credential.decoy().unwrap().matches(&"open sesame".into()));
+        // One memory for all, so that each finds what the one before left.
+        let mut memory = Vec::new();
+        assert!(credential.matches(&"open sesame".into(), &mut memory));
+        assert!(!credential.matches(&"open sesam".into(), &mut memory));
+        assert!(!credential.decoy().unwrap().matches(&"open sesame".into(), &mut memory));
+        assert!(credential.matches(&"open sesame".into(), &mut memory));
         assert_ne!(hash, hash_secret("open sesame".into()).unwrap(), "salts are fresh");
     }
 
@@ -179,7 +188,7 @@ mod tests {
     fn the_vector_of_the_reference_implementation_verifies() {
         // test.c of github.com/P-H-C/phc-winner-argon2: argon2id, v19, t=2, m=2^16, p=1.
         let phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-        assert!(Credential::parse(phc).unwrap().matches(&"password".into()));
+        assert!(Credential::parse(phc).unwrap().matches(&"password".into(), &mut Vec::new()));
     }
 
     #[test]

@@ -2,8 +2,12 @@
 //! secret, so no more run at once than there are cores, and no more wait than will get a turn soon:
 //! a flood of sign-ins must not starve open sessions nor exhaust memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use argon2::Block;
 use secrecy::SecretString;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -23,12 +27,29 @@ const WAITING_PER_CORE: usize = 64;
 /// How long one may wait for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What argon2 works in, 19 MiB or more each, kept for the next secret: no more than there were at
+/// work at once, each as large as the costliest hash that it served. Given back each time, glibc
+/// would keep one for every thread that ever worked.
+#[derive(Default)]
+struct Memory(Mutex<Vec<Vec<Block>>>);
+
+impl Memory {
+    fn with<T>(&self, work: impl FnOnce(&mut Vec<Block>) -> T) -> T {
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = kept().pop().unwrap_or_default();
+        let result = work(&mut memory);
+        kept().push(memory);
+        result
+    }
+}
+
 /// The bounded room in which secrets are verified.
 pub(crate) struct Workers {
     /// One permit for each that may be in the room, waiting or working.
     room: Semaphore,
     /// One permit for each that may work.
     desks: Arc<Semaphore>,
+    memory: Arc<Memory>,
     patience: Duration,
 }
 
@@ -40,7 +61,8 @@ impl Workers {
     }
 
     fn new(working: usize, waiting: usize, patience: Duration) -> Self {
-        Self { room: Semaphore::new(working + waiting), desks: Arc::new(Semaphore::new(working)), patience }
+        let (room, desks) = (Semaphore::new(working + waiting), Arc::new(Semaphore::new(working)));
+        Self { room, desks, memory: Arc::default(), patience }
     }
 
     /// Whether the secret matches. Cancel-safe: work already begun is finished, keeps its desk until
@@ -54,9 +76,10 @@ impl Workers {
             tracing::warn!(patience = ?self.patience, "a sign-in is refused: its secret could not be verified in time");
             return Answer::Busy;
         };
+        let memory = Arc::clone(&self.memory);
         let work = tokio::task::spawn_blocking(move || {
             let _desk = desk;
-            if credential.matches(&secret) { Answer::Right } else { Answer::Wrong }
+            if memory.with(|memory| credential.matches(&secret, memory)) { Answer::Right } else { Answer::Wrong }
         });
         work.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a sign-in is refused: verifying its secret failed");
@@ -83,6 +106,7 @@ mod tests {
         let (right, busy) = (Answer::Right, Answer::Busy);
         assert_eq!(answers, (right, right, right, busy, busy));
         assert_eq!(verify().await, right, "there is room again");
+        assert_eq!(workers.memory.0.lock().unwrap().len(), 1, "four secrets shared one memory");
     }
 
     #[tokio::test]
