@@ -8,13 +8,14 @@ use std::{
 };
 
 use sluicegate_tests::{
-    Gateway,
+    Endpoint, Gateway,
     postgres::APP_PASSWORD,
     programs::{eventually, sluicegate_program},
-    wire::{Message, Wire},
+    tls::Authority,
+    wire::{Message, Wire, errors_of, rows_of},
 };
 
-use crate::{database, open};
+use crate::{database, open, record::newest};
 
 #[test]
 fn a_burst_of_logins_never_calls_a_right_secret_wrong() {
@@ -66,6 +67,51 @@ fn a_gateway_that_cannot_record_ends_and_serves_again_once_it_can() {
     let sessions = gateway.json(&["sessions", "list"]);
     assert!(sessions["items"].as_array().unwrap().len() > 1, "what was recorded before is still there: {sessions}");
     end(&mut roomy);
+}
+
+#[test]
+fn a_session_in_a_transaction_is_told_and_recorded_when_the_gateway_stops() {
+    let (_database, mut gateway) = open();
+    let (mut wire, _) = Wire::login(&gateway.alice());
+    wire.query("BEGIN");
+    signal(&gateway, "TERM");
+    // Its transaction may go on for a while, which a second word cuts short.
+    gateway.wait_for_log(0, "stopping: no new sessions");
+    assert_eq!(rows_of(&wire.query("SELECT 1")), [[Some("1".to_owned())]]);
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(gateway.stop(Duration::from_secs(20)));
+    let last = wire.read_until("E");
+    assert_eq!(errors_of(&last), ["57P01"]);
+    assert!(wire.is_closed_by_server());
+    let session = newest(&gateway, 1);
+    assert_eq!(session["summary"]["commands"], 2);
+    assert!(session["entries"].to_string().contains("the gateway is stopping"), "{session}");
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_on_a_hangup() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let gateway = Gateway::before(&database()).tls(old.issue("127.0.0.1")).start();
+    let trusting = |authority: &Authority, name: &str| {
+        let path = gateway.folder().join(name);
+        std::fs::write(&path, authority.pem()).unwrap();
+        let authority = Some(path.display().to_string());
+        Endpoint { sslmode: "verify-full", authority, ..gateway.alice() }.psql("SELECT 1")
+    };
+    trusting(&old, "old.pem").ok();
+    let (certificate, key) = new.issue("127.0.0.1");
+    for (file, text) in [("gate.pem", certificate), ("gate.key", key)] {
+        std::fs::write(gateway.folder().join(file), text).unwrap();
+    }
+    signal(&gateway, "HUP");
+    gateway.wait_for_log(0, "TLS certificate reloaded");
+    trusting(&new, "new.pem").ok();
+    trusting(&old, "old.pem").failed();
+}
+
+fn signal(gateway: &Gateway, name: &str) {
+    let status = Command::new("kill").args([format!("-{name}"), gateway.id().to_string()]).status().unwrap();
+    assert!(status.success());
 }
 
 /// A core that this process may run on.
