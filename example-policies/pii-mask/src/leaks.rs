@@ -2,6 +2,8 @@
 
 use sluicegate_policy::{Classes, ColumnGlob, ColumnName, Sql, Usage};
 
+use crate::alterations;
+
 /// Statements that store what they read.
 const COPIES: [&str; 4] = ["create table as", "create materialized view", "merge", "update"];
 
@@ -17,6 +19,11 @@ pub(crate) fn found(sql: Sql<'_>, columns: &[ColumnGlob]) -> Option<String> {
     if classes.contains(Classes::UNANALYSABLE) {
         let why = sql.unanalysable_reason().unwrap_or_default();
         return Some(format!("the command cannot be analysed ({why}), so what it returns cannot be masked"));
+    }
+    if let Some(by) = keeper(sql)
+        && let Some(reason) = copied(sql, columns, &by)
+    {
+        return Some(reason);
     }
     if !classes.intersects(SERVER_SIDE | Classes::DML | Classes::DDL) {
         return None;
@@ -34,12 +41,27 @@ pub(crate) fn found(sql: Sql<'_>, columns: &[ColumnGlob]) -> Option<String> {
     }
     let copies =
         COPIES.into_iter().find(|name| is(name)).or_else(|| (is("insert") && is("select")).then_some("insert"));
-    copied(sql, columns, copies?)
+    match copies {
+        Some(kind) => copied(sql, columns, kind),
+        None => alterations::found(sql, columns, &kinds),
+    }
+}
+
+/// The function that keeps a number where everybody can read it, if one is called.
+fn keeper(sql: Sql<'_>) -> Option<String> {
+    let locks = |name: &str| name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_");
+    let keeps = |name: &str| name == "setval" || locks(name) && !name.contains("unlock");
+    sql.functions().into_iter().map(|function| function.name).find(|name| keeps(name))
+}
+
+/// Whether there is a column that is masked and a place where it would not be.
+pub(crate) fn could_leave(columns: &[ColumnGlob]) -> bool {
+    !columns.is_empty() && !columns.iter().any(ColumnGlob::matches_everything)
 }
 
 /// Why a command that stores what it reads would take a masked column to where it is not masked.
-fn copied(sql: Sql<'_>, columns: &[ColumnGlob], by: &str) -> Option<String> {
-    if columns.is_empty() || columns.iter().any(ColumnGlob::matches_everything) {
+pub(crate) fn copied(sql: Sql<'_>, columns: &[ColumnGlob], by: &str) -> Option<String> {
+    if !could_leave(columns) {
         return None;
     }
     let masked = |name: &ColumnName| columns.iter().any(|glob| glob.matches(name));

@@ -4,6 +4,7 @@
 //! `detect` looks into the values of what is left. An output column whose origin is not known and
 //! that may hold a masked column blocks the result.
 
+mod alterations;
 mod cells;
 mod leaks;
 mod origin;

@@ -15,7 +15,7 @@ const PARTS: [&str; 8] =
     [SSN_PART, "65-4321", "9876-54-321", "123456789", "3132332d3435", "MTIzLTQ1", "123,45,6789", "123-45-"];
 
 /// Runs each script in a session of its own and looks for the value in everything that came back.
-fn nothing_leaks(alice: &Endpoint, scripts: &[&str]) {
+pub(super) fn nothing_leaks(alice: &Endpoint, scripts: &[&str]) {
     let mut leaks = Vec::new();
     for script in scripts {
         let run = alice.psql_on(script);
@@ -29,7 +29,7 @@ fn nothing_leaks(alice: &Endpoint, scripts: &[&str]) {
 
 /// The control: without a mask every one of these scripts does show the value, so that none of them
 /// passes because it is wrong.
-fn shows_the_value_without_a_mask(scripts: &[&str]) {
+pub(super) fn shows_the_value_without_a_mask(scripts: &[&str]) {
     let database = database();
     let mut harmless = Vec::new();
     for script in scripts {
