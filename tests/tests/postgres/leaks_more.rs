@@ -56,6 +56,7 @@ fn definitions_that_move_or_recompute_a_column() {
     all_are_stopped(&[
         "ALTER TABLE customers RENAME ssn TO zz; SELECT zz FROM customers; ALTER TABLE customers RENAME zz TO ssn",
         "ALTER TABLE IF EXISTS ONLY public.customers RENAME COLUMN ssn TO zz; SELECT zz FROM customers",
+        "BEGIN; CREATE TABLE x (); ALTER TABLE customers RENAME ssn TO zz; SELECT zz FROM customers; ROLLBACK",
         "ALTER TABLE customers ALTER COLUMN phone TYPE text USING ssn; SELECT phone FROM customers",
         "ALTER TABLE customers ALTER phone SET DATA TYPE text USING upper(\"ssn\"), ADD COLUMN q text; SELECT phone FROM customers",
         "ALTER TABLE customers ADD COLUMN x text GENERATED ALWAYS AS (ssn) STORED; SELECT x FROM customers",
