@@ -167,3 +167,19 @@ fn a_pipeline_of_many_messages_is_answered_whole() {
     wire.send_bytes(&sender);
     assert_eq!(rows_of(&wire.read_until("Z")).len(), 5000);
 }
+
+#[test]
+fn code_that_a_transaction_has_just_made_is_not_taken_for_the_servers() {
+    let (_database, gateway) = masking_ssn();
+    let (mut wire, _) = Wire::login(&gateway.alice());
+    wire.query("BEGIN");
+    wire.query("CREATE FUNCTION peek(text, int) RETURNS text LANGUAGE sql AS $$ SELECT ssn FROM customers LIMIT 1 $$");
+    assert!(errors_of(&wire.query("CREATE OPERATOR || (LEFTARG = text, RIGHTARG = int, FUNCTION = peek)")).is_empty());
+    assert!(!holds(&wire.query("SELECT 'a'::text || 1"), SSN_PART));
+    wire.query("ROLLBACK");
+    wire.query("BEGIN");
+    wire.query("CREATE FUNCTION upper(int) RETURNS text LANGUAGE sql AS $$ SELECT ssn FROM customers LIMIT 1 $$");
+    assert!(!holds(&wire.query("SELECT upper(1)"), SSN_PART));
+    wire.query("ROLLBACK");
+    assert_eq!(rows_of(&wire.query("SELECT 'a'::text || 1")), [[Some("a1".to_owned())]]);
+}

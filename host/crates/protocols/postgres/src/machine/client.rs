@@ -285,6 +285,16 @@ pub(super) fn changes_catalog(analysis: &Analysis) -> bool {
     hidden || analysis.statements.iter().any(|s| s.catalog_changed || s.names_may_change)
 }
 
+/// Whether there may be other functions, operators or casts once it ran.
+pub(super) fn makes_code(analysis: &Analysis) -> bool {
+    let hidden = analysis.facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE);
+    let makers = ["operator", "cast", "function", "procedure", "aggregate", "extension", "routine", "type", "domain"];
+    let makes = |s: &sluicegate_sql::Statement| {
+        s.names_may_change || s.catalog_changed && s.kind.split(' ').any(|word| makers.contains(&word))
+    };
+    hidden || analysis.statements.iter().any(makes)
+}
+
 /// Whether a statement is COPY ... TO STDOUT.
 pub(super) fn copies_out(statement: &sluicegate_sql::Statement) -> bool {
     statement.copy.as_ref().is_some_and(|copy| copy.direction == Direction::Out && !copy.server_side)

@@ -147,7 +147,7 @@ impl Machine {
         }
         if let Some(pending) = self.catalog_pending.take() {
             self.shared.catalogs.invalidate();
-            self.generation = u64::MAX;
+            (self.generation, self.new_code) = (u64::MAX, false);
             // Only now may other sessions rely on the cache again.
             drop(pending);
         }

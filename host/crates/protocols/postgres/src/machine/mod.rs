@@ -152,6 +152,8 @@ pub struct Machine {
     server_rest: Rest,
     /// The catalog may have changed in a transaction that nobody else can see yet.
     catalog_pending: Option<Pending>,
+    /// And functions, operators or casts may be new.
+    new_code: bool,
     /// Grows when prepared statements and cursors may be others under the same names.
     names: u64,
     /// Grows when a name may mean another relation than before.
@@ -189,6 +191,7 @@ impl Machine {
             client_rest: Rest::Forward,
             server_rest: Rest::Forward,
             catalog_pending: None,
+            new_code: false,
             names: 0,
             epoch: 0,
             generation: u64::MAX,
@@ -287,7 +290,7 @@ impl Machine {
     fn read(&self, text: &str, catalog: &Catalog) -> Arc<Analysis> {
         let context = self.settings.context(catalog, &self.objects.prepared, &self.objects.cursors);
         let analysis = self.shared.analyser.analyse(text, &context);
-        if self.catalog_pending.is_some() { distrust(&analysis) } else { analysis }
+        if self.catalog_pending.is_some() { distrust(&analysis, self.new_code) } else { analysis }
     }
 
     /// A text is about to run: the catalog may be another afterwards.
@@ -295,6 +298,7 @@ impl Machine {
         if self.catalog_pending.is_none() && client::changes_catalog(analysis) {
             self.catalog_pending = Some(Pending::new(&self.shared));
         }
+        self.new_code |= client::makes_code(analysis);
     }
 
     /// Whether so many answers are still to come that no more messages are taken. The server is then
@@ -315,14 +319,17 @@ impl Machine {
 
 /// While this session has changed the catalog and not yet committed, the catalog that the gateway
 /// reads is not the one that the server uses: nothing may be concluded from it.
-fn distrust(analysis: &Analysis) -> Arc<Analysis> {
+///
+/// Where it has made functions, operators or casts, not even what reads nothing is harmless: any name or
+/// sign may stand for them (`new_code`).
+fn distrust(analysis: &Analysis, new_code: bool) -> Arc<Analysis> {
     let mut analysis = analysis.clone();
     let mut facts = (*analysis.facts).clone();
     facts.reaches_unknown |= facts.statements > 0;
     analysis.facts = Arc::new(facts);
     for statement in &mut analysis.statements {
         if let sluicegate_sql::Outputs::Aligned(outputs) = &mut statement.outputs {
-            for output in outputs.iter_mut().filter(|output| !output.sources.is_empty()) {
+            for output in outputs.iter_mut().filter(|output| new_code || !output.sources.is_empty()) {
                 output.resolution = sluicegate_core::Resolution::Unresolved;
             }
         }
