@@ -22,7 +22,7 @@ fn a_burst_of_logins_never_calls_a_right_secret_wrong() {
     let (_database, mut gateway) = open();
     assert!(gateway.stop(Duration::from_secs(20)));
     // On one core there is room for some 65 logins at once.
-    let mut single = serve(gateway.folder(), &format!("exec taskset -c {}", any_core()));
+    let single = serve(gateway.folder(), &format!("exec taskset -c {}", any_core()));
     wait_until_served(&gateway);
     let logins: Vec<_> = (0..200)
         .map(|_| {
@@ -41,7 +41,7 @@ fn a_burst_of_logins_never_calls_a_right_secret_wrong() {
     assert!(codes("53300") > 0 && refusals.iter().filter(busy).count() == codes("53300"));
     let recorded = gateway.json(&["sessions", "list", "--limit", "1000"]).to_string();
     assert!(recorded.contains("too many other secrets were being verified"), "{recorded}");
-    end(&mut single);
+    drop(single);
 }
 
 #[test]
@@ -59,17 +59,17 @@ fn a_gateway_that_cannot_record_ends_and_serves_again_once_it_can() {
     let noise: String = (0..200).map(|n| format!("SELECT {n}, repeat('x', 3), '{}';\n", noise(n))).collect();
     eventually("the disk is full", Duration::from_secs(60), || {
         let _ = gateway.alice().psql_on(&noise);
-        cramped.try_wait().unwrap().is_some()
+        cramped.0.try_wait().unwrap().is_some()
     });
-    assert_eq!(cramped.wait().unwrap().code(), Some(1));
+    assert_eq!(cramped.0.wait().unwrap().code(), Some(1));
     let said = std::fs::read_to_string(gateway.folder().join("log")).unwrap();
     assert!(said.contains("the gateway ends, because it cannot record what passes"), "{said}");
 
-    let mut roomy = serve(gateway.folder(), "exec");
+    let roomy = serve(gateway.folder(), "exec");
     wait_until_served(&gateway);
     let sessions = gateway.json(&["sessions", "list"]);
     assert!(!sessions["items"].as_array().unwrap().is_empty(), "what was recorded before is still there: {sessions}");
-    end(&mut roomy);
+    drop(roomy);
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn noise(seed: u64) -> String {
     text
 }
 
-fn serve(folder: &Path, shell: &str) -> Child {
+fn serve(folder: &Path, shell: &str) -> Serving {
     let log = std::fs::File::options().append(true).open(folder.join("log")).unwrap();
-    Command::new("sh")
+    let child = Command::new("sh")
         .args(["-c", &format!("{shell} \"$0\" serve --config sluicegate.toml")])
         .arg(sluicegate_program())
         .env("ORDERS_PASSWORD", APP_PASSWORD)
@@ -148,12 +148,19 @@ fn serve(folder: &Path, shell: &str) -> Child {
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
-        .unwrap()
+        .unwrap();
+    Serving(child)
 }
 
-fn end(gateway: &mut Child) {
-    gateway.kill().unwrap();
-    gateway.wait().unwrap();
+/// A gateway that ends with the test, also when it fails.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn wait_until_served(gateway: &Gateway) {
