@@ -183,3 +183,37 @@ fn code_that_a_transaction_has_just_made_is_not_taken_for_the_servers() {
     wire.query("ROLLBACK");
     assert_eq!(rows_of(&wire.query("SELECT 'a'::text || 1")), [[Some("a1".to_owned())]]);
 }
+
+#[test]
+fn questions_that_the_server_skipped_are_asked_again() {
+    let (database, gateway) = masking_ssn();
+    let owned = "CREATE SCHEMA a; CREATE TABLE a.people (x text); CREATE SCHEMA b; \
+                 CREATE VIEW b.people AS SELECT ssn AS x FROM public.customers";
+    database.direct().psql(owned).ok();
+    let (mut wire, _) = Wire::login(&gateway.alice());
+    wire.query("SET search_path TO a");
+    wire.query("SELECT 1");
+    wire.query("SET search_path TO b");
+    // The gate's question stands behind a message that fails, so the server never answers it.
+    wire.send_bytes(&[wire::describe('S', "nothing"), wire::parse("", "SELECT 1"), wire::sync()].concat());
+    wire.read_until("Z");
+    assert!(!holds(&wire.query("SELECT lower(x) FROM people"), SSN_PART));
+}
+
+#[test]
+fn statements_that_the_server_did_not_prepare_again_are_prepared_later() {
+    let (database, gateway) = masking_ssn();
+    let swap = "CREATE FUNCTION swap() RETURNS int LANGUAGE plpgsql AS $$ BEGIN \
+                EXECUTE 'DEALLOCATE p'; EXECUTE 'PREPARE p AS SELECT upper(ssn) FROM customers'; RETURN 1; END $$";
+    database.direct().psql(swap).ok();
+    let (mut wire, _) = Wire::login(&gateway.alice());
+    wire.send_bytes(&[wire::parse("p", "SELECT upper(name) FROM customers WHERE id = 1"), wire::sync()].concat());
+    wire.read_until("Z");
+    wire.query("SELECT 1 WHERE swap() = 1");
+    wire.query("SELECT 1");
+    wire.send_bytes(&[wire::describe('S', "nothing"), wire::bind("", "p", &[], false), wire::sync()].concat());
+    wire.read_until("Z");
+    wire.send_bytes(&[wire::bind("", "p", &[], false), wire::execute("", 0), wire::sync()].concat());
+    let answer = wire.read_until("Z");
+    assert!(!holds(&answer, SSN_PART) && rows_of(&answer).len() == 1, "{}", tags_of(&answer));
+}

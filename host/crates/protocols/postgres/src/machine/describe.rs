@@ -139,7 +139,7 @@ impl Machine {
     /// statement waited at the server, for a lock perhaps, its names may have come to mean something
     /// else.
     pub(super) async fn confirm(&mut self, run: &mut Run) -> Result<(), Denial> {
-        if std::mem::replace(&mut run.confirmed, true) || !run.flight.as_ref().is_some_and(InFlight::sees_results) {
+        if std::mem::replace(&mut run.confirmed, true) || !run.sees_results() {
             return Ok(());
         }
         let catalog = self.catalog().await?;

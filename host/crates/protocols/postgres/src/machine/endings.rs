@@ -7,7 +7,6 @@ use sluicegate_core::ResultSummary;
 use super::{
     Machine, MachineError, Outbox, Status,
     expect::Expect,
-    finish,
     objects::Portal,
     results::{flush_rows, record, release},
 };
@@ -90,9 +89,18 @@ impl Machine {
                     return Ok(());
                 }
                 Some(Expect::Sync { .. }) => return Ok(()),
+                // What the gate asked or put right there, the server has not read: it is still to be done.
+                Some(Expect::Ask { .. }) => {
+                    self.settings.stale = true;
+                    self.answered();
+                }
+                Some(Expect::Again) => {
+                    self.names += 1;
+                    self.answered();
+                }
                 Some(_) => {
                     if let Some((flight, tally)) = self.answered().and_then(Expect::into_flight) {
-                        finish(flight, tally, "skipped after an error").await?;
+                        flight.finish(tally.summary("skipped after an error".into(), true)).await?;
                     }
                 }
             }
@@ -170,9 +178,8 @@ impl Machine {
     pub(super) async fn retire(&mut self, portals: impl IntoIterator<Item = Portal>) -> Result<(), MachineError> {
         for portal in portals {
             if let Some(flight) = portal.flight {
-                let (rows, bytes, masked) = (portal.tally.rows, portal.tally.bytes, portal.tally.masked);
-                let status = if rows > 0 { "closed before its end" } else { "not run" };
-                flight.finish(ResultSummary { rows, bytes, masked, status: status.into(), failed: false }).await?;
+                let status = if portal.tally.rows > 0 { "closed before its end" } else { "not run" };
+                flight.finish(portal.tally.summary(status.into(), false)).await?;
             }
         }
         Ok(())

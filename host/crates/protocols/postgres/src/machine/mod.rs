@@ -30,7 +30,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, InFlight, ResultSummary, sql::Classes};
+use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, sql::Classes};
 use sluicegate_sql::{Analyser, Analysis, Catalog};
 
 pub use self::outbox::{Outbox, Queue};
@@ -240,7 +240,7 @@ impl Machine {
         let portals = self.objects.close(None).into_iter().filter_map(Portal::into_flight);
         let probing = self.probing.take().map(|probe| (probe.give_up(), Tally::default()));
         for (flight, tally) in flights.chain(portals).chain(probing).collect::<Vec<_>>() {
-            if let Err(error) = finish(flight, tally, "connection ended").await {
+            if let Err(error) = flight.finish(tally.summary("connection ended".into(), true)).await {
                 tracing::error!(%error, "a command's end could not be recorded");
             }
         }
@@ -338,12 +338,6 @@ fn distrust(analysis: &Analysis, new_code: bool) -> Arc<Analysis> {
         }
     }
     Arc::new(analysis)
-}
-
-/// Records the end of a command that did not come to its own end, and what reached the client.
-async fn finish(flight: InFlight, tally: Tally, status: &str) -> Result<(), MachineError> {
-    let Tally { rows, bytes, masked } = tally;
-    Ok(flight.finish(ResultSummary { rows, bytes, masked, status: status.to_owned(), failed: true }).await?)
 }
 
 /// The bytes of a message that is not to be streamed.

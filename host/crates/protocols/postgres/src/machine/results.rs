@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sluicegate_core::{Denial, ResultSummary};
+use sluicegate_core::Denial;
 use sluicegate_sql::Effect;
 
 use super::{
@@ -276,8 +276,7 @@ pub(super) fn release(run: &mut Run, out: &mut Outbox) {
 pub(super) async fn record(run: &mut Run) -> Result<(), MachineError> {
     let Some(flight) = run.flight.take() else { return Ok(()) };
     let status = std::mem::take(&mut run.status);
-    let (rows, bytes, masked) = (run.tally.rows, run.tally.bytes, run.tally.masked);
-    Ok(flight.finish(ResultSummary { rows, bytes, masked, status, failed: run.failed }).await?)
+    Ok(flight.finish(run.tally.summary(status, run.failed)).await?)
 }
 
 fn command_tag(bytes: &[u8]) -> String {

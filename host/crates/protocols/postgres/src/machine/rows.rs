@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use sluicegate_core::{Batch, BatchColumn, CellMask, Denial, DenialKind, InFlight, Mask, MaskPlan};
+use sluicegate_core::{Batch, BatchColumn, CellMask, Denial, DenialKind, InFlight, Mask, MaskPlan, ResultSummary};
 
 pub use super::copy_rows::CopyMasker;
 use super::outbox::Queue;
@@ -29,6 +29,14 @@ pub struct Tally {
     pub bytes: u64,
     /// Values that were masked.
     pub masked: u64,
+}
+
+impl Tally {
+    /// What is recorded of the end.
+    pub fn summary(self, status: String, failed: bool) -> ResultSummary {
+        let Self { rows, bytes, masked } = self;
+        ResultSummary { rows, bytes, masked, status, failed }
+    }
 }
 
 /// What happens to the rows of one result.
