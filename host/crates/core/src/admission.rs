@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    gate::GatedSession,
+    approvals::Approvals,
+    gate::{GatedSession, HoldInTransaction},
     identity::{Authenticator, Identity, Principal, Verification},
     policy::{Opinion, PolicyEngine},
     record::{self, Entry, Event, Opened, Recorder, Recording, Refused},
 };
 
 /// A session's id: UUID version 7, so ids sort by time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SessionId(pub Uuid);
 
 impl std::fmt::Display for SessionId {
@@ -98,6 +99,8 @@ pub struct TargetAccess {
     pub protocol: &'static str,
     /// Who may use it.
     pub allow: Vec<Principal>,
+    /// Whether commands are held while a transaction is open.
+    pub hold_in_transaction: HoldInTransaction,
 }
 
 /// Leave to dial a target once. There is no other way to make one than [`Gate::admit`].
@@ -113,24 +116,32 @@ impl SessionPermit {
     }
 }
 
+/// What a gate is made of.
+pub struct GateParts {
+    /// Verifies secrets.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Runs policies.
+    pub policies: Arc<dyn PolicyEngine>,
+    /// Keeps the record.
+    pub recorder: Arc<dyn Recorder>,
+    /// When a client may see a command's completion.
+    pub recording: Recording,
+    /// How many bytes of a command's results the record keeps; 0 for none.
+    pub max_output: usize,
+    /// The approvals that are waited for.
+    pub approvals: Arc<Approvals>,
+}
+
 /// The gate. One serves every listener.
 pub struct Gate {
-    authenticator: Arc<dyn Authenticator>,
-    policies: Arc<dyn PolicyEngine>,
-    recorder: Arc<dyn Recorder>,
-    recording: Recording,
+    parts: GateParts,
     targets: ArcSwap<HashMap<String, TargetAccess>>,
 }
 
 impl Gate {
     /// A gate with no targets yet.
-    pub fn new(
-        authenticator: Arc<dyn Authenticator>,
-        policies: Arc<dyn PolicyEngine>,
-        recorder: Arc<dyn Recorder>,
-        recording: Recording,
-    ) -> Self {
-        Self { authenticator, policies, recorder, recording, targets: ArcSwap::default() }
+    pub fn new(parts: GateParts) -> Self {
+        Self { parts, targets: ArcSwap::default() }
     }
 
     /// Replaces the targets. Open sessions stay as they are.
@@ -141,7 +152,7 @@ impl Gate {
     /// Lets a client in, or not. The refusal is recorded with its true reason.
     pub async fn admit(&self, hello: Hello, secret: SecretString) -> Result<(SessionPermit, GatedSession), Refusal> {
         let id = SessionId(Uuid::now_v7());
-        let identity = match self.authenticator.verify(&hello.user, secret).await {
+        let identity = match self.parts.authenticator.verify(&hello.user, secret).await {
             Verification::Verified(identity) => identity,
             Verification::Wrong => {
                 self.refused(id, &hello, "unknown user or wrong secret", Vec::new()).await;
@@ -153,7 +164,9 @@ impl Gate {
             }
         };
         let targets = self.targets.load();
-        let verdict = match targets.get(&hello.target) {
+        let found = targets.get(&hello.target);
+        let hold_in_transaction = found.map(|target| target.hold_in_transaction).unwrap_or_default();
+        let verdict = match found {
             None => Err("no such target"),
             Some(target) if target.protocol != hello.protocol => Err("the target speaks another protocol"),
             Some(target) if !target.allow.iter().any(|p| p.covers(&identity)) => {
@@ -174,7 +187,7 @@ impl Gate {
             client: hello.client,
             application: record::cut(&hello.application, 256).0,
         });
-        let mut policies = self.policies.open(Arc::clone(&session));
+        let mut policies = self.parts.policies.open(Arc::clone(&session));
         let ruling = policies.opened();
         if let Some(denial) = ruling.denial {
             self.refused(id, &hello, &denial.to_string(), ruling.opinions).await;
@@ -186,17 +199,18 @@ impl Gate {
             target: session.target.to_string(),
             protocol: session.protocol.to_owned(),
             client: session.client.to_string(),
+            authentication: "secret".to_owned(),
             application: session.application.clone(),
             policies: policies.governing(),
             opinions: ruling.opinions,
         });
         let entry = Entry { session: id, at: record::now(), event: opened };
-        if let Err(error) = self.recorder.append(entry).await {
+        if let Err(error) = self.parts.recorder.append(entry).await {
             tracing::error!(session = %id, %error, "session refused");
             return Err(Refusal::Record);
         }
         tracing::info!(session = %id, user = session.identity.user, target = %session.target, client = %session.client, "session opened");
-        let gated = GatedSession::new(Arc::clone(&session), policies, Arc::clone(&self.recorder), self.recording);
+        let gated = GatedSession::new(Arc::clone(&session), policies, &self.parts, hold_in_transaction);
         Ok((SessionPermit { session }, gated))
     }
 
@@ -213,7 +227,7 @@ impl Gate {
             opinions,
         });
         let entry = Entry { session: id, at: record::now(), event };
-        if let Err(error) = self.recorder.append(entry).await {
+        if let Err(error) = self.parts.recorder.append(entry).await {
             tracing::error!(%error, "a refusal could not be recorded");
         }
     }

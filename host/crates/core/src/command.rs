@@ -20,8 +20,8 @@ pub enum Parameter {
     Null,
     /// Rendered as text.
     Text(Arc<str>),
-    /// Binary of a type that cannot be rendered; its size in bytes.
-    Opaque(usize),
+    /// Binary of a type that cannot be rendered: its bytes.
+    Opaque(Arc<[u8]>),
 }
 
 /// Parameters are the client's data, so their `Debug` shows no value.
@@ -30,7 +30,7 @@ impl fmt::Debug for Parameter {
         match self {
             Self::Null => f.write_str("Null"),
             Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
-            Self::Opaque(size) => write!(f, "Opaque({size} bytes)"),
+            Self::Opaque(bytes) => write!(f, "Opaque({} bytes)", bytes.len()),
         }
     }
 }
@@ -50,6 +50,10 @@ pub struct Command {
     pub resources: Vec<String>,
     /// Its bound parameters.
     pub parameters: Vec<Parameter>,
+    /// Whether all of them are here: a protocol may stream what is too large to be read whole.
+    pub whole: bool,
+    /// What it depends on beside its text: session settings by which the target reads it.
+    pub context: Arc<str>,
     /// Facts about SQL.
     pub sql: Option<Arc<SqlFacts>>,
 }

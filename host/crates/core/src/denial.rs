@@ -16,6 +16,10 @@ pub enum DenialKind {
     Gate,
     /// The record could not be written, so nothing may pass.
     Record,
+    /// It waited for an approval that was denied, expired or could not be asked for.
+    Approval,
+    /// It waited for an approval, and its client cancelled it or gave it no more time.
+    Cancelled,
 }
 
 /// A refusal. Protocols turn it into their own error.
@@ -43,6 +47,8 @@ impl Denial {
                 "A policy could not decide, so nothing passes; see `sluicegate policy status`."
             }
             DenialKind::Gate => "The gateway could not let this pass safely; the refusal is recorded.",
+            DenialKind::Approval => "Talk to the approvers before you ask again; the refusal is recorded.",
+            DenialKind::Cancelled => "It did not run; the approval that it waited for is void.",
             DenialKind::Record => "Nothing passes while the record cannot be written; see the gateway's log.",
         }
     }
@@ -51,6 +57,7 @@ impl Denial {
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.policy {
+            _ if self.kind == DenialKind::Cancelled => f.write_str(&self.reason),
             Some(policy) => write!(f, "blocked by policy {policy}: {}", self.reason),
             None => write!(f, "blocked by the gateway: {}", self.reason),
         }

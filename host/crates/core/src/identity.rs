@@ -4,7 +4,7 @@
 use std::{fmt, future::Future, pin::Pin, str::FromStr};
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A person or job whose secret has been verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,12 @@ impl FromStr for Principal {
             Some(("group", name)) if !name.is_empty() => Ok(Self::Group(name.to_owned())),
             _ => Err(PrincipalError(text.to_owned())),
         }
+    }
+}
+
+impl Serialize for Principal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

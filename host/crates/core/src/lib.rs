@@ -3,8 +3,11 @@
 //! crate knows no protocol, no WebAssembly runtime, no store and no web server.
 
 pub mod admission;
+pub mod approval;
+pub mod approvals;
 pub mod command;
 pub mod denial;
+mod digest;
 pub mod gate;
 pub mod identity;
 pub mod policy;
@@ -15,10 +18,12 @@ pub mod sessions;
 pub mod sql;
 pub mod verdict;
 
-pub use admission::{Gate, Hello, Refusal, Session, SessionId, SessionPermit, TargetAccess};
+pub use admission::{Gate, GateParts, Hello, Refusal, Session, SessionId, SessionPermit, TargetAccess};
+pub use approval::{Approval, ApprovalId, ApprovalState, Requirement};
+pub use approvals::Approvals;
 pub use command::{Command, Phase};
 pub use denial::{Denial, DenialKind};
-pub use gate::{ForwardPermit, GatedSession, InFlight, ResultSummary};
+pub use gate::{ForwardPermit, GatedSession, Halt, HoldEnd, HoldInTransaction, InFlight, ResultSummary};
 pub use identity::{Authenticator, Identity, Principal, Verification};
 pub use result::{Batch, BatchColumn, Column, ColumnName, RelationName, Resolution, ResultSchema};
 pub use verdict::{CellMask, ColumnPlan, DateUnit, Mask, MaskPlan, Verdict};

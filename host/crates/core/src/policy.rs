@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     admission::Session,
+    approval::Requirement,
     command::Command,
     denial::{Denial, DenialKind},
     result::{Batch, ResultSchema},
@@ -42,7 +43,7 @@ fn no_settings() -> serde_json::Value {
     serde_json::Value::Object(serde_json::Map::new())
 }
 
-/// What one policy said, for the record. Policies that allowed without a word are not listed.
+/// What one policy said, for the record. Every policy that was asked is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opinion {
     /// The module's name.
@@ -51,10 +52,28 @@ pub struct Opinion {
     pub digest: String,
     /// Whether it counted.
     pub mode: Mode,
-    /// `block`, `mask`, `limit`.
+    /// `allow`, `block`, `suspend`, `mask`, `limit`.
     pub said: String,
     /// Its reason, or what it masked.
     pub reason: String,
+    /// The rule that it named; none where it named none.
+    pub rule: Option<String>,
+    /// How long it took, in microseconds; repeated sayings are added up.
+    pub micros: u32,
+}
+
+impl Opinion {
+    /// Adds another saying to those of the same command, where it is not one of them already.
+    pub fn note(self, into: &mut Vec<Self>) {
+        let same = |known: &&mut Self| {
+            (&known.policy, &known.digest, known.mode) == (&self.policy, &self.digest, self.mode)
+                && (&known.said, &known.reason, &known.rule) == (&self.said, &self.reason, &self.rule)
+        };
+        match into.iter_mut().find(same) {
+            Some(known) => known.micros = known.micros.saturating_add(self.micros),
+            None => into.push(self),
+        }
+    }
 }
 
 /// What the chain decided about a session or a command.
@@ -62,6 +81,9 @@ pub struct Opinion {
 pub struct Ruling {
     /// `Some` refuses it.
     pub denial: Option<Denial>,
+    /// What people have to agree to before it runs; nothing is asked where it is refused. Sessions
+    /// themselves cannot wait: an engine refuses their opening instead.
+    pub requirements: Vec<Requirement>,
     /// What the policies said.
     pub opinions: Vec<Opinion>,
 }
@@ -104,6 +126,8 @@ pub trait PolicySession: Send {
     fn decides_commands(&self) -> bool;
     /// Differs from before when other modules may govern the session. Cheap.
     fn generation(&self) -> u64;
+    /// Whether the next decision may be by other modules than the last one. Cheap.
+    fn is_outdated(&self) -> bool;
     /// The digests of the modules that now govern the session, as `(module, digest)`.
     fn governing(&self) -> Vec<(String, String)>;
     /// The session opened.
@@ -129,6 +153,6 @@ impl Ruling {
     /// A ruling that refuses because policies failed.
     pub fn failed(policy: &str, reason: impl Into<String>) -> Self {
         let denial = Denial { kind: DenialKind::PolicyFailure, policy: Some(policy.to_owned()), reason: reason.into() };
-        Self { denial: Some(denial), opinions: Vec::new() }
+        Self { denial: Some(denial), ..Self::default() }
     }
 }

@@ -1,12 +1,17 @@
 //! The port behind which sessions are recorded, and what is recorded. An entry never holds a secret
-//! of the gateway's, a result's values, or a literal that a mask could have hidden; nor those of
+//! of the gateway's, a value or a literal that a mask could have hidden from somebody; nor those of
 //! statements that are made to carry a password.
 
 use std::{future::Future, pin::Pin};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{admission::SessionId, denial::Denial, policy::Opinion};
+use crate::{
+    admission::SessionId,
+    approval::{Answer, Approval, ApprovalId, ApprovalState},
+    denial::Denial,
+    policy::Opinion,
+};
 
 /// The most bytes of a command's text that are kept.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024;
@@ -45,6 +50,12 @@ pub enum Event {
     Governed(Governed),
     /// A command was decided; on disk or in order before its bytes go on.
     Command(CommandEntry),
+    /// The command waits for people.
+    Held(Box<Approval>),
+    /// An approver answered; on disk before the answer counts.
+    Answered(Answered),
+    /// The command waits no longer.
+    HoldEnded(HoldEnded),
     /// A command's results ended.
     Outcome(Outcome),
     /// The session ended.
@@ -64,6 +75,8 @@ pub struct Opened {
     pub protocol: String,
     /// The client's address.
     pub client: String,
+    /// How the identity was proven: `secret` for a built-in user's.
+    pub authentication: String,
     /// What the client calls itself.
     pub application: String,
     /// The modules that govern it, as `(module, digest)`.
@@ -114,8 +127,10 @@ pub struct CommandEntry {
     pub parameters: u32,
     /// Their values, where no mask could have hidden them, each cut to 1 KiB.
     pub values: Vec<Option<String>>,
-    /// Why it was refused; none where it was allowed.
+    /// Why it was refused; none where it was allowed or has to wait.
     pub denial: Option<Denial>,
+    /// The earlier approval that covers it, where one does.
+    pub approval: Option<ApprovalId>,
     /// What the policies said.
     pub opinions: Vec<Opinion>,
 }
@@ -139,6 +154,49 @@ pub struct Outcome {
     pub denial: Option<Denial>,
     /// What the policies said about the result.
     pub opinions: Vec<Opinion>,
+    /// When its bytes were handed to the target's connection, in milliseconds since the Unix epoch;
+    /// none where they never were.
+    pub forwarded_at: Option<i64>,
+    /// How long it took from then to the end, in microseconds.
+    pub micros: u64,
+    /// What the client got, one for each result, within the configured size.
+    pub output: Vec<Output>,
+}
+
+/// An approver answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The approval.
+    pub approval: ApprovalId,
+    /// The held command's number.
+    pub sequence: u64,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// A command waits no longer. Whether it then ran, its outcome says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldEnded {
+    /// The approval.
+    pub approval: ApprovalId,
+    /// The held command's number.
+    pub sequence: u64,
+    /// How it ended.
+    pub state: ApprovalState,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// The first rows of a command's results, as the client got them; columns that the client sees by
+/// an exception are redacted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// The columns' names.
+    pub columns: Vec<String>,
+    /// The rows' values as text.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// Whether there were more rows than are kept, or values were shortened.
+    pub cut: bool,
 }
 
 /// The session ended.

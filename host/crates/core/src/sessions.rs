@@ -34,6 +34,8 @@ pub struct SessionSummary {
     pub commands: u64,
     /// Commands and results that were denied.
     pub denied: u64,
+    /// Commands that waited for an approval.
+    pub held: u64,
     /// Rows that reached the client.
     pub rows: u64,
     /// Values masked.
@@ -55,6 +57,7 @@ impl SessionSummary {
             refused: None,
             commands: 0,
             denied: 0,
+            held: 0,
             rows: 0,
             masked: 0,
         }
@@ -89,7 +92,8 @@ impl SessionSummary {
                 self.rows = self.rows.saturating_add(outcome.rows);
                 self.masked = self.masked.saturating_add(outcome.masked);
             }
-            Event::Governed(_) => {}
+            Event::Held(_) => self.held += 1,
+            Event::Governed(_) | Event::Answered(_) | Event::HoldEnded(_) => {}
             Event::Closed(_) => self.closed_at = Some(entry.at),
         }
     }

@@ -30,7 +30,7 @@ bitflags! {
     }
 
     /// How a relation is used. The bits are those of the contract's `sql.access`.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Access: u8 {
         /// Its rows are read.
         const READ = 1;
@@ -47,7 +47,7 @@ bitflags! {
     }
 
     /// Where a column stands. The bits are those of the contract's `sql.usage`.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Usage: u8 {
         /// In what the client receives.
         const OUTPUT = 1;
@@ -65,7 +65,7 @@ bitflags! {
 }
 
 /// A relation that a command names or reaches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RelationUse {
     /// Its name; the schema is empty where it is unknown.
     pub name: RelationName,
@@ -78,7 +78,7 @@ pub struct RelationUse {
 }
 
 /// A column and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ColumnUse {
     /// The relation is empty where the column could not be placed.
     pub name: ColumnName,
@@ -87,7 +87,7 @@ pub struct ColumnUse {
 }
 
 /// A function that a command calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FunctionUse {
     /// The schema as written; empty where none was.
     pub schema: String,
@@ -98,7 +98,7 @@ pub struct FunctionUse {
 }
 
 /// The facts about one SQL command, that is, about all its statements together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SqlFacts {
     /// The kinds of work.
     pub classes: Classes,

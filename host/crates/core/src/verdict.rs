@@ -82,6 +82,8 @@ pub struct ColumnPlan {
     pub mask: Option<Mask>,
     /// Show the values to the policies that asked.
     pub inspect: bool,
+    /// The caller is an exception to a mask: they see the values, the record does not.
+    pub spare: bool,
 }
 
 /// What happens to a result.
@@ -96,7 +98,7 @@ pub struct MaskPlan {
 impl MaskPlan {
     /// Whether nothing is to be done: rows may be forwarded as they are.
     pub fn is_pass(&self) -> bool {
-        self.columns.is_empty() && self.max_rows.is_none()
+        self.max_rows.is_none() && self.columns.iter().all(|c| c.mask.is_none() && !c.inspect)
     }
 
     /// Whether rows must come to the policies.
@@ -118,6 +120,12 @@ impl MaskPlan {
     /// Asks for the values of column `index`.
     pub fn inspect(&mut self, index: u32, width: usize) -> Result<(), OutOfBounds> {
         self.slot(index, width)?.inspect = true;
+        Ok(())
+    }
+
+    /// Notes that the caller sees column `index` by an exception.
+    pub fn spare(&mut self, index: u32, width: usize) -> Result<(), OutOfBounds> {
+        self.slot(index, width)?.spare = true;
         Ok(())
     }
 
@@ -143,6 +151,7 @@ impl MaskPlan {
         self.columns.resize(width, ColumnPlan::default());
         for (slot, more) in self.columns.iter_mut().zip(other.columns) {
             slot.inspect |= more.inspect;
+            slot.spare |= more.spare;
             slot.mask = match (slot.mask.take(), more.mask) {
                 (Some(a), Some(b)) => Some(a.stricter(b)),
                 (a, b) => a.or(b),

@@ -1,19 +1,30 @@
 //! The gate's way for one session: a command is decided, its intent recorded, and only then a
-//! [`ForwardPermit`] exists; what came of it is recorded before the client hears of the end.
+//! [`ForwardPermit`] exists; what came of it is recorded before the client hears of the end. A command
+//! that people have to agree to is suspended meanwhile (`suspended.rs`).
+
+mod flight;
+mod suspended;
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::{
-    admission::Session,
+    admission::{GateParts, Session},
+    approval::{ApprovalId, ApprovalState},
+    approvals::Approvals,
     command::{Command, Parameter, Phase},
     denial::{Denial, DenialKind},
-    policy::{Flight, Opinion, PolicySession},
-    record::{
-        self, Closed, CommandEntry, Entry, Event, Governed, MAX_TEXT_BYTES, Outcome, RecordError, Recorder, Recording,
-    },
-    result::{Batch, ResultSchema},
-    verdict::{CellMask, MaskPlan},
+    digest,
+    policy::{Flight, Opinion, PolicySession, Ruling},
+    record::{self, Closed, CommandEntry, Entry, Event, Governed, MAX_TEXT_BYTES, RecordError, Recorder, Recording},
 };
+
+pub use self::{
+    flight::{ForwardPermit, InFlight, ResultSummary},
+    suspended::{Halt, HoldEnd},
+};
+use self::suspended::Suspended;
 
 /// The most bytes of one parameter that are kept.
 const MAX_PARAMETER_BYTES: usize = 1024;
@@ -27,67 +38,22 @@ pub struct GatedSession {
     /// Which policies the record says govern the session, and as of when.
     governing: Vec<(String, String)>,
     generation: u64,
+    approvals: Arc<Approvals>,
+    hold_in_transaction: HoldInTransaction,
+    /// The command that people have to agree to. While there is one, nothing else is decided.
+    suspended: Option<Suspended>,
     closed: bool,
 }
 
-/// Leave to forward exactly one decided command. There is no other way to make one than
-/// [`GatedSession::decide`].
-pub struct ForwardPermit {
-    command: Arc<Command>,
-    flight: InFlight,
-}
-
-impl ForwardPermit {
-    /// What was decided on.
-    pub fn command(&self) -> &Arc<Command> {
-        &self.command
-    }
-
-    /// Whether any policy is asked about results: then their columns must be known.
-    pub fn sees_results(&self) -> bool {
-        self.flight.sees_results()
-    }
-
-    /// The command's flight, to decide about results before they flow.
-    pub fn flight(&mut self) -> &mut InFlight {
-        &mut self.flight
-    }
-
-    /// Gives the permit up: the command is not forwarded after all, and what is recorded of its end
-    /// says why.
-    pub fn give_up(self) -> InFlight {
-        self.flight
-    }
-
-    /// Spends the permit. Called where the command's bytes are handed to the upstream connection.
-    pub fn redeem(self) -> InFlight {
-        self.flight
-    }
-}
-
-/// A forwarded command whose results are still to come.
-pub struct InFlight {
-    log: SessionLog,
-    flight: Box<dyn Flight>,
-    sequence: u64,
-    recorded: bool,
-    denial: Option<Denial>,
-    opinions: Vec<Opinion>,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ResultSummary {
-    /// Rows that reached the client.
-    pub rows: u64,
-    /// Bytes of rows that reached the client.
-    pub bytes: u64,
-    /// Values masked.
-    pub masked: u64,
-    /// The target's word on the end, or its error's code.
-    pub status: String,
-    /// Whether the target reported an error.
-    pub failed: bool,
+/// What happens to a command that needs an approval while a transaction is open, and so keeps locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HoldInTransaction {
+    /// It is held, and the client is told that the locks are held too.
+    #[default]
+    Allow,
+    /// It is refused.
+    Deny,
 }
 
 #[derive(Clone)]
@@ -95,6 +61,7 @@ struct SessionLog {
     session: Arc<Session>,
     recorder: Arc<dyn Recorder>,
     recording: Recording,
+    max_output: usize,
 }
 
 impl SessionLog {
@@ -108,12 +75,27 @@ impl GatedSession {
     pub(crate) fn new(
         session: Arc<Session>,
         policies: Box<dyn PolicySession>,
-        recorder: Arc<dyn Recorder>,
-        recording: Recording,
+        gate: &GateParts,
+        hold_in_transaction: HoldInTransaction,
     ) -> Self {
-        let log = SessionLog { session, recorder, recording };
+        let log = SessionLog {
+            session,
+            recorder: Arc::clone(&gate.recorder),
+            recording: gate.recording,
+            max_output: gate.max_output,
+        };
         let (governing, generation) = (policies.governing(), policies.generation());
-        Self { log, policies, sequence: 0, governing, generation, closed: false }
+        Self {
+            log,
+            policies,
+            sequence: 0,
+            governing,
+            generation,
+            approvals: Arc::clone(&gate.approvals),
+            hold_in_transaction,
+            suspended: None,
+            closed: false,
+        }
     }
 
     /// The session.
@@ -137,29 +119,72 @@ impl GatedSession {
         self.policies.decides_commands()
     }
 
-    /// Decides a command and records the decision, before anything of it may be forwarded. Not
-    /// cancel-safe.
-    pub async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Denial> {
+    /// Decides a command and records the decision, before anything of it may be forwarded. A command
+    /// that was suspended is handed in again when its hold is over, from the very bytes that the client
+    /// sent: it is then permitted or denied, or goes on waiting. Not cancel-safe.
+    pub async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Halt> {
         let command = Arc::new(command);
-        let sequence = self.sequence + 1;
-        let (ruling, flight) = self.policies.command(sequence, &command);
+        if let Some(suspended) = self.suspended.take() {
+            return self.decide_again(suspended, command).await;
+        }
+        let (ruling, flight) = self.policies.command(self.sequence + 1, &command);
         self.note_governing().await?;
-        let recorded = command.phase == Phase::Run || ruling.denial.is_some();
+        self.decided(command, ruling, flight).await
+    }
+
+    async fn decided(
+        &mut self,
+        command: Arc<Command>,
+        ruling: Ruling,
+        flight: Box<dyn Flight>,
+    ) -> Result<ForwardPermit, Halt> {
+        let Ruling { mut denial, requirements, opinions } = ruling;
+        // What is only made ready waits when it runs.
+        let waits = denial.is_none() && !requirements.is_empty() && command.phase == Phase::Run;
+        let mut digest = String::new();
+        if waits {
+            match self.digest(&command) {
+                Ok(found) => digest = found,
+                Err(refused) => denial = Some(refused),
+            }
+        }
+        let waits = waits && denial.is_none();
+        let covered = if waits { self.approvals.covers(&digest, &requirements) } else { None };
+        let recorded = command.phase == Phase::Run || denial.is_some();
         if recorded {
-            self.record(&command, ruling.denial.clone(), ruling.opinions).await?;
+            self.record(&command, denial.clone(), covered, opinions).await?;
         }
-        if let Some(denial) = ruling.denial {
-            return Err(denial);
+        if let Some(denial) = denial {
+            return Err(Halt::Denied(denial));
         }
-        let log = self.log.clone();
-        let flight = InFlight { log, flight, sequence, recorded, denial: None, opinions: Vec::new() };
+        let sequence = self.sequence + u64::from(!recorded);
+        if waits && covered.is_none() {
+            self.suspended = Some(Suspended::new(command, digest, sequence, requirements, flight));
+            return Err(Halt::Suspended);
+        }
+        let flight = InFlight::new(self.log.clone(), flight, sequence, recorded);
         Ok(ForwardPermit { command, flight })
+    }
+
+    /// What an approval would cover.
+    fn digest(&self, command: &Command) -> Result<String, Denial> {
+        if !command.whole {
+            let reason = "it needs an approval, and its parameters are too large to be shown; send less at once";
+            return Err(Denial::gate(reason));
+        }
+        let digest = digest::of(&self.log.session, command);
+        digest.ok_or_else(|| Denial::gate("it needs an approval, and cannot be told from other commands"))
     }
 
     /// Records that the gate itself refuses a command. No policy is asked. Returns what the client is
     /// to read.
     pub async fn refuse(&mut self, command: Command, denial: Denial) -> Denial {
-        match self.record(&command, Some(denial.clone()), Vec::new()).await {
+        if let Some(suspended) = self.suspended.take()
+            && let Err(unrecorded) = self.supersede(suspended, "the gateway refuses it now").await
+        {
+            return unrecorded;
+        }
+        match self.record(&command, Some(denial.clone()), None, Vec::new()).await {
             Ok(()) => denial,
             Err(unrecorded) => unrecorded,
         }
@@ -169,13 +194,15 @@ impl GatedSession {
         &mut self,
         command: &Command,
         denial: Option<Denial>,
+        approval: Option<ApprovalId>,
         opinions: Vec<Opinion>,
     ) -> Result<(), Denial> {
         self.sequence += 1;
         if let Some(denial) = &denial {
             tracing::info!(session = %self.log.session.id, sequence = self.sequence, %denial, "command denied");
         }
-        let entry = self.entry(self.sequence, command, denial, opinions);
+        let mut entry = self.entry(self.sequence, command);
+        (entry.denial, entry.approval, entry.opinions) = (denial, approval, opinions);
         self.append(Event::Command(entry)).await?;
         // Of several statements the client may see one complete while the next runs.
         let several = command.sql.as_ref().is_some_and(|sql| sql.statements > 1);
@@ -211,7 +238,8 @@ impl GatedSession {
         Denial { kind: DenialKind::Record, policy: None, reason: error.to_string() }
     }
 
-    fn entry(&self, sequence: u64, command: &Command, denial: Option<Denial>, opinions: Vec<Opinion>) -> CommandEntry {
+    /// What is recorded of a command itself.
+    fn entry(&self, sequence: u64, command: &Command) -> CommandEntry {
         let hide = self.policies.may_mask() || carries_password(command);
         let source = if hide { &command.normalized } else { &command.text };
         let (text, cut) = record::cut(source, MAX_TEXT_BYTES);
@@ -224,7 +252,7 @@ impl GatedSession {
                 .map(|p| match p {
                     Parameter::Null => None,
                     Parameter::Text(text) => Some(record::cut(text, MAX_PARAMETER_BYTES).0),
-                    Parameter::Opaque(size) => Some(format!("({size} bytes)")),
+                    Parameter::Opaque(bytes) => Some(format!("({} bytes)", bytes.len())),
                 })
                 .collect()
         };
@@ -240,8 +268,9 @@ impl GatedSession {
             resources,
             parameters: u32::try_from(command.parameters.len()).unwrap_or(u32::MAX),
             values,
-            denial,
-            opinions,
+            denial: None,
+            approval: None,
+            opinions: Vec::new(),
         }
     }
 
@@ -251,6 +280,11 @@ impl GatedSession {
             return;
         }
         self.policies.closed();
+        if let Some(suspended) = self.suspended.take() {
+            let why = format!("the session ended: {reason}");
+            let denial = Denial { kind: DenialKind::Cancelled, policy: None, reason: why };
+            let Err(_) = self.end_suspended(suspended, ApprovalState::Abandoned, denial).await;
+        }
         let event = Event::Closed(Closed { commands: self.sequence, reason: reason.to_owned() });
         if let Err(error) = self.log.append(event).await {
             tracing::error!(session = %self.log.session.id, %error, "the session's end could not be recorded");
@@ -266,72 +300,3 @@ fn carries_password(command: &Command) -> bool {
     command.sql.as_ref().is_some_and(|sql| sql.kinds.iter().any(carries))
 }
 
-impl InFlight {
-    /// The command's number.
-    pub fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    /// Whether any policy is asked about results: then their columns must be known.
-    pub fn sees_results(&self) -> bool {
-        self.flight.sees_results()
-    }
-
-    /// Asks the policies about a result that is about to flow.
-    pub fn result(&mut self, schema: &Arc<ResultSchema>) -> Result<MaskPlan, Denial> {
-        let mut ruling = self.flight.result(schema);
-        ruling.plan.harden(&schema.columns);
-        self.note(ruling.opinions);
-        match ruling.denial {
-            None => Ok(ruling.plan),
-            Some(denial) => Err(self.deny(denial)),
-        }
-    }
-
-    /// Asks the policies about a batch of rows of the last result.
-    pub fn rows(&mut self, batch: &Batch) -> Result<Vec<CellMask>, Denial> {
-        let ruling = self.flight.rows(batch);
-        self.note(ruling.opinions);
-        match ruling.denial {
-            None => Ok(ruling.cells),
-            Some(denial) => Err(self.deny(denial)),
-        }
-    }
-
-    /// Keeps what the policies said, each saying once however many batches repeat it.
-    fn note(&mut self, opinions: Vec<Opinion>) {
-        for opinion in opinions {
-            if !self.opinions.contains(&opinion) {
-                self.opinions.push(opinion);
-            }
-        }
-    }
-
-    /// Notes that the rest of the result was refused; `finish` records it. The first one counts.
-    pub fn deny(&mut self, denial: Denial) -> Denial {
-        self.denial.get_or_insert(denial).clone()
-    }
-
-    /// Records the end. In strict recording it returns once that is on disk; the client must not
-    /// see the command's completion before, nor when it fails. Not cancel-safe.
-    pub async fn finish(self, summary: ResultSummary) -> Result<(), RecordError> {
-        if !self.recorded {
-            return Ok(());
-        }
-        let outcome = Outcome {
-            sequence: self.sequence,
-            rows: summary.rows,
-            bytes: summary.bytes,
-            masked: summary.masked,
-            status: summary.status,
-            failed: summary.failed,
-            denial: self.denial,
-            opinions: self.opinions,
-        };
-        self.log.append(Event::Outcome(outcome)).await?;
-        match self.log.recording {
-            Recording::Strict => self.log.recorder.flush().await,
-            Recording::Ordered => Ok(()),
-        }
-    }
-}

@@ -1,0 +1,1 @@
+//! Has risky statements wait for a person.

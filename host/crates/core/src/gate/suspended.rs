@@ -1,0 +1,246 @@
+//! A command that people have to agree to. The protocol keeps the client's bytes; the gate keeps what
+//! was decided about them. When the hold is over the same bytes are decided again, so that what runs
+//! is what was approved, under the policies and names of that moment.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use super::{ForwardPermit, GatedSession, HoldInTransaction, InFlight, ResultSummary};
+use crate::{
+    approval::{Approval, ApprovalId, ApprovalState, Requirement},
+    approvals::{Hold, all_same},
+    command::Command,
+    denial::{Denial, DenialKind},
+    policy::Flight,
+};
+
+/// How often a held session looks whether its policies are others now.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Why a command may not go on now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halt {
+    /// It is refused.
+    Denied(Denial),
+    /// People have to agree to it. Once the client can be told so, call [`GatedSession::hold`].
+    Suspended,
+}
+
+impl From<Denial> for Halt {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+/// Why the protocol ends a hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldEnd {
+    /// The client cancelled the command. The text is the protocol's own.
+    Cancelled(String),
+    /// The client's own time limit for commands is over. The text is the protocol's own.
+    TimedOut(String),
+    /// The client, the target or the session cannot go on.
+    Gone(String),
+    /// What came before it in the same batch failed, so that the target skips it.
+    Skipped,
+}
+
+pub(super) struct Suspended {
+    command: Arc<Command>,
+    digest: String,
+    sequence: u64,
+    requirements: Vec<Requirement>,
+    flight: Box<dyn Flight>,
+    hold: Option<Hold>,
+    /// Why it will not run.
+    refused: Option<(ApprovalState, Denial)>,
+}
+
+impl Suspended {
+    pub(super) fn new(
+        command: Arc<Command>,
+        digest: String,
+        sequence: u64,
+        requirements: Vec<Requirement>,
+        flight: Box<dyn Flight>,
+    ) -> Self {
+        Self { command, digest, sequence, requirements, flight, hold: None, refused: None }
+    }
+}
+
+impl GatedSession {
+    /// Whether a command waits for people, or is about to. Nothing but that command may be handed to
+    /// [`GatedSession::decide`].
+    pub fn is_suspended(&self) -> bool {
+        self.suspended.is_some()
+    }
+
+    /// Asks for the approval of the suspended command; with one that is asked for already it does
+    /// nothing. Returns what the client is to be told; none where there is nothing new, or where the
+    /// command is refused: then [`GatedSession::hold_over`] is ready. Not cancel-safe.
+    pub async fn hold(&mut self, in_transaction: bool) -> Option<Approval> {
+        let suspended = self.suspended.as_ref()?;
+        if suspended.hold.is_some() || suspended.refused.is_some() {
+            return None;
+        }
+        let opened = if in_transaction && self.hold_in_transaction == HoldInTransaction::Deny {
+            Err("it needs an approval, and commands are not held inside a transaction here; end the transaction first"
+                .to_owned())
+        } else {
+            self.approvals.open(self.request(suspended, in_transaction)).await.map_err(|error| error.to_string())
+        };
+        let suspended = self.suspended.as_mut()?;
+        match opened {
+            Ok(hold) => {
+                let approval = hold.approval();
+                suspended.hold = Some(hold);
+                Some(approval)
+            }
+            Err(reason) => {
+                let denial = Denial { kind: DenialKind::Approval, policy: None, reason };
+                suspended.refused = Some((ApprovalState::Abandoned, denial));
+                None
+            }
+        }
+    }
+
+    /// Waits until the suspended command can be decided again: it was approved, denied or has
+    /// expired, was ended, or its policies are others now. Cancel-safe.
+    pub async fn hold_over(&mut self) {
+        let Some(suspended) = &mut self.suspended else { return std::future::pending().await };
+        if suspended.refused.is_some() {
+            return;
+        }
+        let Some(hold) = &mut suspended.hold else { return std::future::pending().await };
+        loop {
+            tokio::select! {
+                _ = hold.answered() => return,
+                () = tokio::time::sleep(LOOK) => {
+                    if self.policies.is_outdated() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the hold without an answer: the command will be denied when it is handed in again.
+    pub fn end_hold(&mut self, end: HoldEnd) {
+        let Some(suspended) = &mut self.suspended else { return };
+        let (kind, reason) = match end {
+            HoldEnd::Cancelled(text) | HoldEnd::TimedOut(text) => (DenialKind::Cancelled, text),
+            HoldEnd::Gone(why) => (DenialKind::Cancelled, why),
+            HoldEnd::Skipped => (DenialKind::Cancelled, "what came before it failed".to_owned()),
+        };
+        suspended.refused.get_or_insert((ApprovalState::Abandoned, Denial { kind, policy: None, reason }));
+    }
+
+    /// Decides a suspended command again.
+    pub(super) async fn decide_again(
+        &mut self,
+        mut suspended: Suspended,
+        command: Arc<Command>,
+    ) -> Result<ForwardPermit, Halt> {
+        let stands = suspended.hold.as_ref().map_or(ApprovalState::Pending, Hold::stands);
+        let refused = suspended.refused.take().or_else(|| refusal(&suspended, stands));
+        if let Some((state, denial)) = refused {
+            let Err(denial) = self.end_suspended(suspended, state, denial).await;
+            return Err(Halt::Denied(denial));
+        }
+        let digest = self.digest(&command);
+        let same = digest.as_ref() == Ok(&suspended.digest);
+        if !same || self.policies.is_outdated() {
+            let (ruling, flight) = self.policies.command(suspended.sequence, &command);
+            self.note_governing().await?;
+            if !same || ruling.denial.is_some() || !all_same(&ruling.requirements, &suspended.requirements) {
+                let why = if same { "the policies changed" } else { "the command means something else now" };
+                self.supersede(suspended, why).await?;
+                return self.decided(command, ruling, flight).await;
+            }
+            suspended.flight = flight;
+        }
+        if stands != ApprovalState::Approved {
+            self.suspended = Some(suspended);
+            return Err(Halt::Suspended);
+        }
+        if let Some(hold) = suspended.hold.take() {
+            let ended = hold.end(ApprovalState::Approved, "approved").await;
+            ended.map_err(|error| self.unrecorded(&error))?;
+        }
+        let flight = InFlight::new(self.log.clone(), suspended.flight, suspended.sequence, true);
+        Ok(ForwardPermit { command, flight })
+    }
+
+    /// Ends the wait of a command that is decided anew as another one.
+    pub(super) async fn supersede(&mut self, suspended: Suspended, why: &str) -> Result<(), Denial> {
+        let denial = Denial { kind: DenialKind::Cancelled, policy: None, reason: why.to_owned() };
+        let Err(ended) = self.end_suspended(suspended, ApprovalState::Superseded, denial).await;
+        if ended.kind == DenialKind::Record { Err(ended) } else { Ok(()) }
+    }
+
+    /// Ends the wait of a command that will not run, and records both ends. Returns what the client
+    /// is to read.
+    pub(super) async fn end_suspended(
+        &mut self,
+        mut suspended: Suspended,
+        state: ApprovalState,
+        denial: Denial,
+    ) -> Result<Infallible, Denial> {
+        if let Some(hold) = suspended.hold.take() {
+            hold.end(state, &denial.reason).await.map_err(|error| self.unrecorded(&error))?;
+        }
+        let mut flight = InFlight::new(self.log.clone(), suspended.flight, suspended.sequence, true);
+        flight.deny(denial.clone());
+        let summary = ResultSummary { status: state.word().to_owned(), failed: true, ..ResultSummary::default() };
+        flight.finish(summary).await.map_err(|error| self.unrecorded(&error))?;
+        Err(denial)
+    }
+
+    /// What an approver is shown: what the record shows.
+    fn request(&self, suspended: &Suspended, in_transaction: bool) -> Approval {
+        let session = &self.log.session;
+        let command = &suspended.command;
+        let shown = self.entry(suspended.sequence, command);
+        Approval {
+            id: ApprovalId(uuid::Uuid::nil()),
+            session: session.id,
+            sequence: suspended.sequence,
+            requester: session.identity.user.clone(),
+            target: session.target.to_string(),
+            protocol: session.protocol.to_owned(),
+            client: session.client.to_string(),
+            digest: suspended.digest.clone(),
+            verb: shown.verb,
+            text: shown.text,
+            cut: shown.cut,
+            context: command.context.to_string(),
+            resources: shown.resources,
+            parameters: shown.parameters,
+            values: shown.values,
+            kinds: command.sql.as_ref().map_or_else(Vec::new, |sql| sql.kinds.clone()),
+            in_transaction,
+            requirements: suspended.requirements.clone(),
+            requested_at: 0,
+            expires_at: 0,
+            state: ApprovalState::Pending,
+            answers: Vec::new(),
+            ended_at: None,
+            ended: String::new(),
+        }
+    }
+}
+
+/// Why a command whose approval stands so will not run.
+fn refusal(suspended: &Suspended, stands: ApprovalState) -> Option<(ApprovalState, Denial)> {
+    let approval = suspended.hold.as_ref().map(Hold::approval)?;
+    let denied = approval.answers.iter().find(|answer| !answer.approved);
+    let reason = match (stands, denied) {
+        (ApprovalState::Pending | ApprovalState::Approved, _) => return None,
+        (ApprovalState::Denied, Some(answer)) if !answer.note.is_empty() => {
+            format!("{} denied approval {}: {}", answer.approver, approval.id, answer.note)
+        }
+        (ApprovalState::Denied, Some(answer)) => format!("{} denied approval {}", answer.approver, approval.id),
+        (ApprovalState::Expired, _) => format!("nobody answered approval {} in time", approval.id),
+        _ => format!("approval {} ended: {}", approval.id, approval.ended),
+    };
+    Some((stands, Denial { kind: DenialKind::Approval, policy: None, reason }))
+}
