@@ -238,12 +238,7 @@ impl Approvals {
     }
 }
 
-fn may_answer(
-    approval: &Approval,
-    approver: &Identity,
-    admins: &[Principal],
-    note: &str,
-) -> Result<(), AnswerError> {
+fn may_answer(approval: &Approval, approver: &Identity, admins: &[Principal], note: &str) -> Result<(), AnswerError> {
     if approval.state != ApprovalState::Pending || approval.expires_at <= record::now() {
         return Err(AnswerError::NotPending(approval.id));
     }
@@ -362,8 +357,12 @@ impl Hold {
         let approval = self.ticket.state.borrow().clone();
         drop(turn);
         drop(self.place.take());
-        let ended =
-            HoldEnded { approval: self.id, sequence: approval.sequence, state: approval.state, reason: approval.ended.clone() };
+        let ended = HoldEnded {
+            approval: self.id,
+            sequence: approval.sequence,
+            state: approval.state,
+            reason: approval.ended.clone(),
+        };
         tracing::info!(approval = %self.id, session = %approval.session, state = %approval.state, "hold ended");
         let entry = Entry { session: approval.session, at: record::now(), event: Event::HoldEnded(ended) };
         self.approvals.recorder.append(entry).await?;

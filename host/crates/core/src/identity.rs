@@ -37,6 +37,18 @@ pub trait Authenticator: Send + Sync {
     ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>>;
 }
 
+/// Session tokens of the administration API: short-lived secrets for people who have proven who they
+/// are. Implemented by the identity crate.
+pub trait Tokens: Send + Sync {
+    /// A new token for this identity, and when it expires, in milliseconds since the Unix epoch. None
+    /// where no more tokens can be given out now.
+    fn issue(&self, identity: &Identity) -> Option<(SecretString, i64)>;
+    /// The identity as it is now, if the token is valid and its user is still who it was given to.
+    fn verify(&self, token: &SecretString) -> Option<Identity>;
+    /// Ends a token.
+    fn revoke(&self, token: &SecretString);
+}
+
 /// One user, or every member of a group: `user:alice`, `group:engineering`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Principal {

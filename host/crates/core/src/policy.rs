@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     admission::Session,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Whether a binding's verdicts are carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Decides.
@@ -44,7 +45,7 @@ fn no_settings() -> serde_json::Value {
 }
 
 /// What one policy said, for the record. Every policy that was asked is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Opinion {
     /// The module's name.
     pub policy: String,

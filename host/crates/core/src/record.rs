@@ -5,6 +5,7 @@
 use std::{future::Future, pin::Pin};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     admission::SessionId,
@@ -17,7 +18,7 @@ use crate::{
 pub const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// When a client may see a command's completion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Recording {
     /// Once its entry is in order; a crash may lose the last flush interval.
@@ -28,7 +29,7 @@ pub enum Recording {
 }
 
 /// One entry of a session's record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Entry {
     /// The session.
     pub session: SessionId,
@@ -39,7 +40,7 @@ pub struct Entry {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// Somebody was let in.
@@ -63,7 +64,7 @@ pub enum Event {
 }
 
 /// Somebody was let in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Opened {
     /// The authenticated name.
     pub user: String,
@@ -86,14 +87,14 @@ pub struct Opened {
 }
 
 /// Other policies, or other versions of them, govern the session from here on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Governed {
     /// The modules, as `(module, digest)`.
     pub policies: Vec<(String, String)>,
 }
 
 /// Somebody was not let in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Refused {
     /// The name as claimed, cut to 128 bytes.
     pub user: String,
@@ -110,7 +111,7 @@ pub struct Refused {
 }
 
 /// A command was decided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CommandEntry {
     /// Its number in the session.
     pub sequence: u64,
@@ -136,7 +137,7 @@ pub struct CommandEntry {
 }
 
 /// A command's results ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Outcome {
     /// The command's number.
     pub sequence: u64,
@@ -164,7 +165,7 @@ pub struct Outcome {
 }
 
 /// An approver answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Answered {
     /// The approval.
     pub approval: ApprovalId,
@@ -175,7 +176,7 @@ pub struct Answered {
 }
 
 /// A command waits no longer. Whether it then ran, its outcome says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HoldEnded {
     /// The approval.
     pub approval: ApprovalId,
@@ -189,7 +190,7 @@ pub struct HoldEnded {
 
 /// The first rows of a command's results, as the client got them; columns that the client sees by
 /// an exception are redacted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Output {
     /// The columns' names.
     pub columns: Vec<String>,
@@ -200,7 +201,7 @@ pub struct Output {
 }
 
 /// The session ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Closed {
     /// Commands decided, denied ones included.
     pub commands: u64,

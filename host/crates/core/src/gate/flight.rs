@@ -146,7 +146,9 @@ impl InFlight {
             denial: self.denial,
             opinions: self.opinions,
             forwarded_at: self.forwarded.map(|(at, _)| at),
-            micros: self.forwarded.map_or(0, |(_, since)| u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            micros: self
+                .forwarded
+                .map_or(0, |(_, since)| u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)),
             output: summary.output,
         };
         self.log.append(Event::Outcome(outcome)).await?;

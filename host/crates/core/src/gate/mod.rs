@@ -20,11 +20,11 @@ use crate::{
     record::{self, Closed, CommandEntry, Entry, Event, Governed, MAX_TEXT_BYTES, RecordError, Recorder, Recording},
 };
 
+use self::suspended::Suspended;
 pub use self::{
     flight::{ForwardPermit, InFlight, ResultSummary},
     suspended::{Halt, HoldEnd},
 };
-use self::suspended::Suspended;
 
 /// The most bytes of one parameter that are kept.
 const MAX_PARAMETER_BYTES: usize = 1024;
@@ -299,4 +299,3 @@ fn carries_password(command: &Command) -> bool {
     let carries = |kind: &String| carriers.iter().any(|carrier| kind.ends_with(carrier));
     command.sql.as_ref().is_some_and(|sql| sql.kinds.iter().any(carries))
 }
-
