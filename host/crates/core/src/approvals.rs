@@ -207,7 +207,7 @@ impl Approvals {
         live.remembered.insert(digest, Remembered { approval, requirements, until });
     }
 
-    /// Asks for an approval: recorded and announced. `request` has everything but its id and times.
+    /// Asks for an approval: on disk before it is announced. `request` has everything but its id and times.
     pub(crate) async fn open(self: &Arc<Self>, mut request: Approval) -> Result<Hold, OpenError> {
         request.id = ApprovalId(Uuid::now_v7());
         request.requested_at = record::now();
@@ -218,6 +218,7 @@ impl Approvals {
         let place = Place::take(self, &request.requester)?;
         let held = Event::Held(Box::new(request.clone()));
         self.recorder.append(Entry { session: request.session, at: request.requested_at, event: held }).await?;
+        self.recorder.flush().await?;
         let votes = Votes(vec![0; request.requirements.len()]);
         let (state, changes) = watch::channel(request);
         let approval = changes.borrow().clone();
@@ -341,7 +342,7 @@ impl Hold {
         }
     }
 
-    /// Ends it, in the record too, and says how it stands: an answer that came first may have made
+    /// Ends it, on disk too, and says how it stands: an answer that came first may have made
     /// it something else than `state`, but an approval that nobody uses is not `Approved`.
     pub(crate) async fn end(mut self, state: ApprovalState, why: &str) -> Result<Approval, RecordError> {
         let turn = self.ticket.turn.lock().await;
@@ -366,6 +367,7 @@ impl Hold {
         tracing::info!(approval = %self.id, session = %approval.session, state = %approval.state, "hold ended");
         let entry = Entry { session: approval.session, at: record::now(), event: Event::HoldEnded(ended) };
         self.approvals.recorder.append(entry).await?;
+        self.approvals.recorder.flush().await?;
         Ok(approval)
     }
 }
