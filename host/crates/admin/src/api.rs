@@ -21,8 +21,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use sluicegate_core::{
     SessionId,
-    record::Entry,
-    sessions::{ReadError, SessionFilter, SessionPage, SessionReader, SessionSummary},
+    sessions::{KeptEntry, ReadError, SessionFilter, SessionPage, SessionReader, SessionSummary},
 };
 use tokio::sync::Semaphore;
 
@@ -55,7 +54,7 @@ pub struct SessionView {
     /// The session.
     pub summary: SessionSummary,
     /// Its entries from `from` on, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<KeptEntry>,
     /// The `from` of the next page; none at the end.
     pub next: Option<u64>,
 }
@@ -130,7 +129,8 @@ async fn list_sessions(
     }
     let before = query.before.filter(|id| !id.is_empty()).map(|id| session_id(&id)).transpose()?;
     let named = |name: Option<String>| name.filter(|name| !name.is_empty());
-    let filter = SessionFilter { user: named(query.user), target: named(query.target), before, limit };
+    let (user, target) = (named(query.user), named(query.target));
+    let filter = SessionFilter { user, target, before, limit, ..SessionFilter::default() };
     api.read(move |sessions| sessions.list(&filter)).await.map(Json)
 }
 
