@@ -2,9 +2,9 @@
 //! parameters; the record keeps as many of them as fit.
 
 use sluicegate_core::{
-    Denial,
+    Approval, Denial, Requirement,
     policy::Opinion,
-    record::{Entry, Event, RecordError},
+    record::{Entry, Event, Output, RecordError},
 };
 
 /// The most memory that one entry may take, in bytes.
@@ -43,7 +43,7 @@ pub(crate) fn fit(entry: &mut Entry) -> Result<u32, RecordError> {
 fn size_of(entry: &Entry) -> usize {
     let event = match &entry.event {
         Event::Opened(o) => {
-            let texts = [&o.user, &o.target, &o.protocol, &o.client, &o.application];
+            let texts = [&o.user, &o.target, &o.protocol, &o.client, &o.authentication, &o.application];
             texts_size(texts) + texts_size(&o.groups) + pairs_size(&o.policies) + opinions_size(&o.opinions)
         }
         Event::Refused(r) => {
@@ -55,10 +55,37 @@ fn size_of(entry: &Entry) -> usize {
             let said = denial_size(c.denial.as_ref()) + opinions_size(&c.opinions);
             texts_size([&c.verb, &c.text]) + texts_size(&c.resources) + values + said
         }
-        Event::Outcome(o) => text_size(&o.status) + denial_size(o.denial.as_ref()) + opinions_size(&o.opinions),
+        Event::Held(approval) => approval_size(approval),
+        Event::Answered(a) => texts_size([&a.answer.approver, &a.answer.note]),
+        Event::HoldEnded(h) => text_size(&h.reason),
+        Event::Outcome(o) => {
+            let said = denial_size(o.denial.as_ref()) + opinions_size(&o.opinions);
+            text_size(&o.status) + said + o.output.iter().map(output_size).sum::<usize>()
+        }
         Event::Closed(c) => text_size(&c.reason),
     };
     FIXED + event
+}
+
+fn approval_size(a: &Approval) -> usize {
+    let values: usize = a.values.iter().map(|v| value_size(v.as_deref())).sum();
+    let asked: usize = a.requirements.iter().map(requirement_size).sum();
+    let answered: usize = a.answers.iter().map(|answer| texts_size([&answer.approver, &answer.note])).sum();
+    let texts = [&a.requester, &a.target, &a.protocol, &a.client, &a.digest, &a.verb, &a.text, &a.context, &a.ended];
+    texts_size(texts) + texts_size(&a.resources) + texts_size(&a.kinds) + values + asked + answered
+}
+
+fn requirement_size(r: &Requirement) -> usize {
+    let principals: usize = r.approvers.iter().map(|principal| text_size(&principal.to_string())).sum();
+    texts_size([&r.policy, &r.module, &r.reason]) + r.rule.as_deref().map_or(0, text_size) + principals
+}
+
+fn output_size(output: &Output) -> usize {
+    texts_size(&output.columns) + output.rows.iter().map(|row| row_size(row)).sum::<usize>()
+}
+
+fn row_size(row: &[Option<String>]) -> usize {
+    OVERHEAD + row.iter().map(|value| value_size(value.as_deref())).sum::<usize>()
 }
 
 fn text_size(text: &str) -> usize {
@@ -82,7 +109,10 @@ fn denial_size(denial: Option<&Denial>) -> usize {
 }
 
 fn opinions_size(opinions: &[Opinion]) -> usize {
-    opinions.iter().map(|o| texts_size([&o.policy, &o.digest, &o.said, &o.reason])).sum()
+    opinions
+        .iter()
+        .map(|o| texts_size([&o.policy, &o.digest, &o.said, &o.reason]) + o.rule.as_deref().map_or(0, text_size))
+        .sum()
 }
 
 #[cfg(test)]
@@ -108,6 +138,7 @@ mod tests {
             parameters: u32::try_from(values).unwrap(),
             values: vec![Some("x".repeat(1024)); values],
             denial: None,
+            approval: None,
             opinions: Vec::new(),
         }))
     }

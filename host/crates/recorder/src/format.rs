@@ -132,8 +132,15 @@ mod tests {
 
     fn one_of_each() -> Vec<Event> {
         let text = || "größe".to_owned();
-        let opinion =
-            Opinion { policy: text(), digest: text(), mode: Mode::Monitor, said: "block".to_owned(), reason: text() };
+        let opinion = Opinion {
+            policy: text(),
+            digest: text(),
+            mode: Mode::Monitor,
+            said: "block".to_owned(),
+            reason: text(),
+            rule: None,
+            micros: 5,
+        };
         vec![
             Event::Opened(Opened {
                 user: text(),
@@ -141,6 +148,7 @@ mod tests {
                 target: text(),
                 protocol: text(),
                 client: text(),
+                authentication: text(),
                 application: text(),
                 policies: vec![(text(), text())],
                 opinions: vec![opinion.clone()],
@@ -163,6 +171,7 @@ mod tests {
                 parameters: 2,
                 values: vec![None, Some(text())],
                 denial: Some(Denial::gate("no")),
+                approval: None,
                 opinions: vec![opinion.clone()],
             }),
             Event::Outcome(Outcome {
@@ -174,6 +183,9 @@ mod tests {
                 failed: true,
                 denial: None,
                 opinions: vec![opinion],
+                forwarded_at: Some(1),
+                micros: 2,
+                output: Vec::new(),
             }),
             Event::Closed(Closed { commands: 1, reason: text() }),
         ]

@@ -13,7 +13,9 @@ use std::{
 use sled::{Batch, Db};
 use sluicegate_core::{
     SessionId,
-    sessions::{EntryPage, ReadError, SessionFilter, SessionPage, SessionReader, SessionSummary},
+    sessions::{
+        EntryPage, ExportPage, KeptEntry, ReadError, SessionFilter, SessionPage, SessionReader, SessionSummary,
+    },
 };
 
 use crate::{
@@ -131,16 +133,23 @@ impl Store {
     }
 
     fn read_entries(&self, session: SessionId, from: u64) -> Result<EntryPage, StoreError> {
-        let blocks = format::block_key(session, from)..=format::block_key(session, u64::MAX);
+        let blocks = format::block_key(session, 0)..=format::block_key(session, u64::MAX);
         let mut page = EntryPage { entries: Vec::new(), next: None };
-        let mut bytes = 0;
+        let (mut bytes, mut number) = (0, 0);
         for block in self.0.db.range(blocks) {
-            let (key, sealed) = block?;
+            let (_, sealed) = block?;
             if page.entries.len() >= PAGE_ENTRIES || bytes >= PAGE_BYTES {
-                page.next = Some(format::block_number(&key)?);
+                page.next = Some(number);
                 break;
             }
-            bytes += format::open(session, &sealed, &mut page.entries)?;
+            let mut entries = Vec::new();
+            bytes += format::open(session, &sealed, &mut entries)?;
+            for entry in entries {
+                if number >= from {
+                    page.entries.push(KeptEntry { number, hash: String::new(), entry });
+                }
+                number += 1;
+            }
         }
         Ok(page)
     }
@@ -157,6 +166,14 @@ impl SessionReader for Store {
 
     fn entries(&self, session: SessionId, from: u64) -> Result<EntryPage, ReadError> {
         Ok(self.read_entries(session, from)?)
+    }
+
+    fn export(&self, _session: SessionId, _from: u64) -> Result<ExportPage, ReadError> {
+        Err(ReadError("exports are not there yet".to_owned()))
+    }
+
+    fn public_key(&self) -> String {
+        String::new()
     }
 }
 

@@ -166,6 +166,7 @@ fn command(session: SessionId, sequence: u64, noise: usize) -> Entry {
         parameters: 0,
         values: Vec::new(),
         denial: None,
+        approval: None,
         opinions: Vec::new(),
     });
     Entry { session, at: now(), event }
@@ -192,7 +193,7 @@ fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
 /// How many commands the session with the fewest has; the sequences must have no gaps.
 fn shortest(dir: &Path) -> u64 {
     let store = Store::open_existing(dir).unwrap();
-    let filter = SessionFilter { user: None, target: None, before: None, limit: 100 };
+    let filter = SessionFilter { limit: 100, ..SessionFilter::default() };
     let listed = store.list(&filter).unwrap().items;
     assert_eq!(listed.len() as u128, SESSIONS);
     (1..=SESSIONS).map(|number| gapless(&store, session(number))).min().unwrap()
@@ -204,7 +205,7 @@ fn gapless(store: &Store, session: SessionId) -> u64 {
         let page = store.entries(session, next).unwrap();
         from = page.next;
         for entry in page.entries {
-            let Event::Command(command) = entry.event else { continue };
+            let Event::Command(command) = entry.entry.event else { continue };
             count += 1;
             assert_eq!(command.sequence, count, "the record has a gap");
         }

@@ -22,6 +22,7 @@ fn opened(session: SessionId, user: &str) -> Entry {
         target: "orders".to_owned(),
         protocol: "any".to_owned(),
         client: "127.0.0.1:1".to_owned(),
+        authentication: "secret".to_owned(),
         application: "test".to_owned(),
         policies: Vec::new(),
         opinions: Vec::new(),
@@ -39,6 +40,7 @@ fn command(session: SessionId, sequence: u64, denial: Option<Denial>) -> Entry {
         parameters: 0,
         values: Vec::new(),
         denial,
+        approval: None,
         opinions: Vec::new(),
     });
     entry(session, event)
@@ -54,6 +56,9 @@ fn outcome(session: SessionId, sequence: u64) -> Entry {
         failed: false,
         denial: None,
         opinions: Vec::new(),
+        forwarded_at: None,
+        micros: 0,
+        output: Vec::new(),
     });
     entry(session, event)
 }
@@ -67,14 +72,14 @@ fn new_id() -> SessionId {
 }
 
 fn any(limit: usize) -> SessionFilter {
-    SessionFilter { user: None, target: None, before: None, limit }
+    SessionFilter { limit, ..SessionFilter::default() }
 }
 
 fn everything(store: &Store, session: SessionId) -> Vec<Entry> {
     let (mut all, mut from) = (Vec::new(), Some(0));
     while let Some(next) = from {
         let page = store.entries(session, next).unwrap();
-        all.extend(page.entries);
+        all.extend(page.entries.into_iter().map(|kept| kept.entry));
         from = page.next;
     }
     all
