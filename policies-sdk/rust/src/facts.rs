@@ -1,15 +1,15 @@
 //! Ways to read the contract's types that are handier than their fields: a command's SQL facts, the
 //! values of a column, and short constructors for verdicts and interests.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 #[cfg(target_family = "wasm")]
 use crate::bindings::sluicegate::policy::sql;
 #[cfg(not(target_family = "wasm"))]
 use crate::testing::sql;
 use crate::{
-    Classes, ColumnName, ColumnUse, Command, Events, FunctionUse, Interests, Relation, RelationName, ResultVerdict,
-    RowsVerdict, Values, Verdict,
+    Approval, Classes, ColumnName, ColumnUse, Command, Events, FunctionUse, Interests, Relation, RelationName,
+    ResultVerdict, RowsVerdict, Values, Verdict,
 };
 
 /// The facts about a SQL command. Each is asked of the gateway when it is read, so read once what
@@ -120,6 +120,63 @@ impl Verdict {
     /// Refuses, for this reason.
     pub fn block(reason: impl Into<String>) -> Self {
         Self::Block(reason.into())
+    }
+}
+
+impl Approval {
+    /// Asks one of the gateway's admins for this one run, for as long as the gateway keeps requests.
+    /// The reason is shown to the approver and to the client.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            approvers: Vec::new(),
+            min_approvals: 1,
+            reason_required: false,
+            expires_in: 0,
+            remember: 0,
+        }
+    }
+
+    /// Who may approve instead of the gateway's admins: `group:name` or `user:name`, at most 64. A text
+    /// that is neither blocks the command.
+    pub fn by<T: Into<String>>(mut self, approvers: impl IntoIterator<Item = T>) -> Self {
+        self.approvers.extend(approvers.into_iter().map(Into::into));
+        self
+    }
+
+    /// How many of them must approve. More than there are users named blocks the command.
+    pub fn at_least(mut self, approvals: u32) -> Self {
+        self.min_approvals = approvals;
+        self
+    }
+
+    /// Each answer needs a note that says why.
+    pub fn with_note(mut self) -> Self {
+        self.reason_required = true;
+        self
+    }
+
+    /// How long the request stands, in whole seconds, rounded up.
+    pub fn expiring_after(mut self, time: Duration) -> Self {
+        self.expires_in = seconds(time);
+        self
+    }
+
+    /// For how long an approval also covers the same command of the same identity on the same target, in
+    /// whole seconds, rounded up.
+    pub fn remembered_for(mut self, time: Duration) -> Self {
+        self.remember = seconds(time);
+        self
+    }
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(u32::from(time.subsec_nanos() > 0))
+}
+
+impl From<Approval> for Verdict {
+    fn from(approval: Approval) -> Self {
+        Self::Suspend(approval)
     }
 }
 

@@ -1,11 +1,18 @@
-//! What the gateway does for a policy at any time: log lines, and counters that outlive it. In a
-//! native build both are local to the thread, so that tests do not see one another.
+//! What the gateway does for a policy at any time: log lines, the rule that it follows, and counters
+//! that outlive it. In a
+//! native build all of it is local to the thread, so that tests do not see one another.
 
 use crate::Level;
 
 /// Writes one line to the gateway's log. At most 1 KiB is kept.
 pub fn log(level: Level, message: &str) {
     imp::log(level, message);
+}
+
+/// Names the rule of the settings that the answer to this event follows, such as `deny[2]`. It is
+/// recorded beside the answer; the last one counts, and at most 128 bytes of it are kept.
+pub fn cite(rule: &str) {
+    imp::cite(rule);
 }
 
 /// Adds to a counter that every session of this binding on this gateway shares, and returns the
@@ -26,6 +33,7 @@ pub(crate) mod imp {
 
     thread_local! {
         static COUNTERS: RefCell<HashMap<String, i64>> = RefCell::default();
+        static CITED: RefCell<Option<String>> = const { RefCell::new(None) };
     }
 
     pub(crate) fn log(level: Level, message: &str) {
@@ -38,6 +46,15 @@ pub(crate) mod imp {
             *value = value.saturating_add(delta);
             *value
         })
+    }
+
+    pub(crate) fn cite(rule: &str) {
+        CITED.set(Some(rule.to_owned()).filter(|rule| !rule.is_empty()));
+    }
+
+    /// The rule that was named last, which is forgotten.
+    pub(crate) fn take_cited() -> Option<String> {
+        CITED.take()
     }
 
     pub(crate) fn forget_counters() {

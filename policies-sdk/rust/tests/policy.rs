@@ -1,5 +1,7 @@
 //! A small policy that uses every handler, driven by fixtures that hold and by fixtures that do not.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use sluicegate_policy::{
     Approval, Cell, Classes, Command, Events, Interests, Mask, Plan, Policy, ResultSet, ResultVerdict, Rows,
@@ -45,8 +47,11 @@ impl Policy for Sample {
         let Some(sql) = command.sql() else { return Verdict::Allow };
         let classes = sql.classes();
         if classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE | Classes::DDL) {
-            let approvers = vec!["group:dba".to_owned()];
-            return Verdict::Suspend(Approval { reason: "a person has to look".into(), approvers, expires_in: 0 });
+            host::cite("opaque");
+            return Approval::new("a person has to look")
+                .by(["group:dba"])
+                .remembered_for(Duration::from_millis(1500))
+                .into();
         }
         if classes.contains(Classes::DML) && host::counter_add("writes", 1) > self.limit {
             return Verdict::block(format!("more than {} writes", self.limit));

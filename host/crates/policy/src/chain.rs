@@ -1,22 +1,20 @@
 //! The policies of one target in their order, and one session's instances of them. Every interested
 //! policy is asked; the strictest answer holds, and masks accumulate.
 
-use std::{
-    fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluicegate_core::{
-    Batch, CellMask, Command, Denial, DenialKind, MaskPlan, ResultSchema, Session,
-    policy::{Opinion, ResultRuling, RowsRuling, Ruling},
+    Batch, CellMask, Command, MaskPlan, ResultSchema, Session,
+    policy::{ResultRuling, RowsRuling, Ruling},
 };
 
 use crate::{
-    contract::sluicegate::policy::verdicts::{ResultVerdict, RowsVerdict, Verdict},
-    convert::{self, Named},
+    contract::sluicegate::policy::verdicts::{ResultVerdict, RowsVerdict},
+    convert,
     instance::{CallError, Instance, Numbered, reason_text},
-    link::{Link, Saying},
+    link::{Asked, Link},
     runtime::Runtime,
+    tally::Tally,
 };
 
 /// The bindings of one target.
@@ -37,8 +35,6 @@ pub(crate) struct SessionChain {
 pub(crate) struct Inspection {
     link: usize,
     columns: Arc<[u32]>,
-    /// Columns whose masking has been said once already.
-    noted: Vec<u32>,
 }
 
 impl Chain {
@@ -69,7 +65,7 @@ impl SessionChain {
         let known = |link: &Arc<Link>| before.is_some_and(|b| b.links.iter().any(|other| Arc::ptr_eq(link, other)));
         let mut tally = Tally::default();
         for (index, link) in self.interested(|link| link.matcher.opened && !known(link)) {
-            tally.verdict(link, self.ask(index, link, Instance::session_opened));
+            tally.opening(link, self.ask(index, link, Instance::session_opened));
         }
         tally.ruling()
     }
@@ -84,7 +80,7 @@ impl SessionChain {
     pub(crate) fn command(&self, command: &Numbered) -> Ruling {
         let mut tally = Tally::default();
         for (index, link) in self.interested(|link| link.matcher.command && link.matcher.covers(&command.command)) {
-            tally.verdict(link, self.ask(index, link, |instance| instance.command(command)));
+            tally.command(link, self.ask(index, link, |instance| instance.command(command)));
         }
         tally.ruling()
     }
@@ -95,17 +91,18 @@ impl SessionChain {
         let mut plan = MaskPlan::default();
         let mut inspections = Vec::new();
         for (index, link) in self.interested(|link| link.matcher.result && link.matcher.covers(&command.command)) {
-            match self.ask(index, link, |instance| instance.result(command, schema)) {
-                Ok((ResultVerdict::Proceed, asked)) => {
-                    tally.plan(link, &asked, schema);
-                    inspections.extend(inspection(index, &asked));
-                    plan.merge(if link.enforced() { asked } else { only_inspecting(asked) });
+            let Asked { answer, source } = self.ask(index, link, |instance| instance.result(command, schema));
+            match answer {
+                Ok((ResultVerdict::Proceed, planned)) => {
+                    tally.plan(link, &planned, schema, source);
+                    inspections.extend(inspection(index, &planned));
+                    plan.merge(if link.enforced() { planned } else { only_inspecting(planned) });
                 }
-                Ok((ResultVerdict::Block(reason), _)) => tally.block(link, &reason),
-                Err(saying) => tally.say(link, saying),
+                Ok((ResultVerdict::Block(reason), _)) => tally.block(link, reason_text(&reason), source),
+                Err(failure) => tally.say(link, failure.into(), source),
             }
         }
-        let Ruling { denial, opinions } = tally.ruling();
+        let Ruling { denial, opinions, .. } = tally.ruling();
         (ResultRuling { denial, plan, opinions }, inspections)
     }
 
@@ -113,29 +110,29 @@ impl SessionChain {
         &self,
         schema: &Arc<ResultSchema>,
         batch: &Arc<Batch>,
-        inspections: &mut [Inspection],
+        inspections: &[Inspection],
     ) -> RowsRuling {
         let mut tally = Tally::default();
         let mut cells = Vec::new();
         for inspection in inspections {
             let Some(link) = self.chain.links.get(inspection.link) else { continue };
             let columns = Arc::clone(&inspection.columns);
-            let answer = self.ask(inspection.link, link, |instance| {
+            let Asked { answer, source } = self.ask(inspection.link, link, |instance| {
                 let verdict = instance.rows(schema, batch, &columns)?;
                 sensible(verdict, batch, &columns)
             });
             match answer {
                 Ok(Shown::Cells(masked)) => {
-                    tally.cells(link, &masked, inspection, schema);
+                    tally.cells(link, &masked, schema, source);
                     if link.enforced() {
                         cells.extend(masked);
                     }
                 }
-                Ok(Shown::Block(reason)) => tally.block(link, &reason),
-                Err(saying) => tally.say(link, saying),
+                Ok(Shown::Block(reason)) => tally.block(link, reason_text(&reason), source),
+                Err(failure) => tally.say(link, failure.into(), source),
             }
         }
-        let Ruling { denial, opinions } = tally.ruling();
+        let Ruling { denial, opinions, .. } = tally.ruling();
         RowsRuling { denial, cells, opinions }
     }
 
@@ -143,17 +140,12 @@ impl SessionChain {
         self.chain.links.iter().enumerate().filter(move |(_, link)| wants(link))
     }
 
-    fn ask<T>(
-        &self,
-        index: usize,
-        link: &Link,
-        event: impl FnOnce(&mut Instance) -> Result<T, CallError>,
-    ) -> Result<T, Saying> {
+    fn ask<T>(&self, index: usize, link: &Link, event: impl FnOnce(&mut Instance) -> Result<T, CallError>) -> Asked<T> {
         let mut instances = self.instances();
-        let Some(slot) = instances.get_mut(index) else {
-            return Err(Saying { said: "block", reason: String::new(), refusal: Some(DenialKind::PolicyFailure) });
-        };
-        link.ask(&self.runtime, slot, |instance| instance.serve(Arc::clone(&self.session)), event).map_err(Saying::from)
+        match instances.get_mut(index) {
+            Some(slot) => link.ask(&self.runtime, slot, |instance| instance.serve(Arc::clone(&self.session)), event),
+            None => Asked::failed("the policy has no place in this session".to_owned()),
+        }
     }
 
     fn instances(&self) -> MutexGuard<'_, Vec<Option<Instance>>> {
@@ -161,78 +153,10 @@ impl SessionChain {
     }
 }
 
-/// What has been said so far.
-#[derive(Default)]
-struct Tally {
-    denial: Option<Denial>,
-    opinions: Vec<Opinion>,
-}
-
-impl Tally {
-    fn verdict(&mut self, link: &Link, answer: Result<Verdict, Saying>) {
-        match answer {
-            Ok(Verdict::Allow) => {}
-            Ok(Verdict::Block(reason)) => self.block(link, &reason),
-            Ok(Verdict::Suspend(approval)) => {
-                let who = reason_text(&approval.approvers.join(", "));
-                let reason = reason_text(&approval.reason);
-                let reason = format!("{reason} (needs approval by {who}, and this gateway cannot hold commands yet)");
-                self.block(link, &reason);
-            }
-            Err(saying) => self.say(link, saying),
-        }
-    }
-
-    fn block(&mut self, link: &Link, reason: &str) {
-        let reason = reason_text(reason);
-        self.say(link, Saying { said: "block", reason, refusal: Some(DenialKind::Policy) });
-    }
-
-    fn plan(&mut self, link: &Link, plan: &MaskPlan, schema: &ResultSchema) {
-        let mut masked = String::new();
-        for (planned, column) in plan.columns.iter().zip(&schema.columns) {
-            if let Some(mask) = &planned.mask {
-                let comma = if masked.is_empty() { "" } else { ", " };
-                let _ = write!(masked, "{comma}{}: {}", column.name, Named(mask));
-            }
-        }
-        if !masked.is_empty() {
-            self.say(link, Saying { said: "mask", reason: reason_text(&masked), refusal: None });
-        }
-        if let Some(rows) = plan.max_rows {
-            self.say(link, Saying { said: "limit", reason: format!("at most {rows} rows"), refusal: None });
-        }
-    }
-
-    fn cells(&mut self, link: &Link, cells: &[CellMask], inspection: &mut Inspection, schema: &ResultSchema) {
-        for cell in cells {
-            if inspection.noted.contains(&cell.column) {
-                continue;
-            }
-            inspection.noted.push(cell.column);
-            let name = schema.columns.get(cell.column as usize).map_or("", |column| &column.name);
-            let reason = reason_text(&format!("values of {name}: {}", Named(&cell.mask)));
-            self.say(link, Saying { said: "mask", reason, refusal: None });
-        }
-    }
-
-    /// The first refusal that counts is the one that is shown.
-    fn say(&mut self, link: &Link, saying: Saying) {
-        self.opinions.push(link.opinion(&saying));
-        if let (Some(kind), true, None) = (saying.refusal, link.enforced(), &self.denial) {
-            self.denial = Some(Denial { kind, policy: Some(link.module_name.clone()), reason: saying.reason });
-        }
-    }
-
-    fn ruling(self) -> Ruling {
-        Ruling { denial: self.denial, opinions: self.opinions }
-    }
-}
-
 fn inspection(link: usize, plan: &MaskPlan) -> Option<Inspection> {
     let columns = plan.columns.iter().enumerate().filter(|(_, column)| column.inspect);
     let columns: Arc<[u32]> = columns.filter_map(|(index, _)| u32::try_from(index).ok()).collect();
-    if columns.is_empty() { None } else { Some(Inspection { link, columns, noted: Vec::new() }) }
+    if columns.is_empty() { None } else { Some(Inspection { link, columns }) }
 }
 
 /// A monitored policy sees what it asked to see, so that it can say what it would have masked.
@@ -242,7 +166,7 @@ fn only_inspecting(mut plan: MaskPlan) -> MaskPlan {
     }
     plan.max_rows = None;
     for column in &mut plan.columns {
-        column.mask = None;
+        (column.mask, column.spare) = (None, false);
     }
     plan
 }

@@ -11,6 +11,7 @@ use crate::{
     },
     convert::{self, column_name, relation_name},
     instance::State,
+    voice::rule_text,
 };
 
 impl types::Host for State {}
@@ -22,6 +23,11 @@ impl results::Host for State {}
 impl host::Host for State {
     fn log(&mut self, level: types::Level, message: String) -> Result<()> {
         self.voice.log(level, &message);
+        Ok(())
+    }
+
+    fn cite(&mut self, rule: String) -> Result<()> {
+        self.cited = Some(rule_text(&rule)).filter(|rule| !rule.is_empty());
         Ok(())
     }
 
@@ -204,6 +210,11 @@ impl results::HostPlan for State {
     fn inspect(&mut self, _: Resource<PlanHandle>, column: u32) -> Result<()> {
         let width = self.schema()?.columns.len();
         self.masking_plan()?.inspect(column, width).map_err(wasmtime::Error::new)
+    }
+
+    fn spare(&mut self, _: Resource<PlanHandle>, column: u32) -> Result<()> {
+        let width = self.schema()?.columns.len();
+        self.masking_plan()?.spare(column, width).map_err(wasmtime::Error::new)
     }
 
     fn limit_rows(&mut self, _: Resource<PlanHandle>, rows: u64) -> Result<()> {

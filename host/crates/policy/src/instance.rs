@@ -10,9 +10,10 @@ use crate::{
     contract::{
         Policy, PolicyPre,
         exports::sluicegate::policy::guest::{Description, Interests},
-        sluicegate::policy::verdicts::{ResultVerdict, RowsVerdict, Verdict},
+        sluicegate::policy::verdicts::{ResultVerdict, RowsVerdict},
     },
     deadline::Deadline,
+    decision::Decision,
     runtime::{HOSTCALL_FUEL, Runtime},
     voice::{CounterError, Voice, printable},
 };
@@ -25,6 +26,8 @@ pub(crate) struct State {
     pub(crate) sequence: u64,
     pub(crate) schema: Option<Arc<ResultSchema>>,
     pub(crate) plan: MaskPlan,
+    /// The rule that the policy named in this call.
+    pub(crate) cited: Option<String>,
     /// Whether the plan may mask and inspect.
     masks: bool,
     batch: Option<(Arc<Batch>, Arc<[u32]>)>,
@@ -87,6 +90,7 @@ impl Instance {
             sequence: 0,
             schema: None,
             plan: MaskPlan::default(),
+            cited: None,
             masks: false,
             batch: None,
             memory: Memory { used: 0, limit: runtime.memory },
@@ -115,6 +119,11 @@ impl Instance {
             .map_err(|reason| CallError::Settings(reason_text(&reason)))
     }
 
+    /// The rule that the policy named in its last call.
+    pub(crate) fn take_cited(&mut self) -> Option<String> {
+        self.store.data_mut().cited.take()
+    }
+
     /// Whether plans may mask and inspect; at first they may not.
     pub(crate) fn let_mask(&mut self, masks: bool) {
         self.store.data_mut().masks = masks;
@@ -125,20 +134,20 @@ impl Instance {
         self.store.data_mut().session = Some(session);
     }
 
-    pub(crate) fn session_opened(&mut self) -> Result<Verdict, CallError> {
-        self.call(|policy, store| policy.sluicegate_policy_guest().call_on_session_opened(store, handle()))
+    pub(crate) fn session_opened(&mut self) -> Result<Decision, CallError> {
+        self.call(|policy, store| policy.sluicegate_policy_guest().call_on_session_opened(store, handle()))?.try_into()
     }
 
     pub(crate) fn session_closed(&mut self) -> Result<(), CallError> {
         self.call(|policy, store| policy.sluicegate_policy_guest().call_on_session_closed(store, handle()))
     }
 
-    pub(crate) fn command(&mut self, command: &Numbered) -> Result<Verdict, CallError> {
+    pub(crate) fn command(&mut self, command: &Numbered) -> Result<Decision, CallError> {
         self.about(command);
         let answer =
             self.call(|policy, store| policy.sluicegate_policy_guest().call_on_command(store, handle(), handle()));
         self.forget();
-        answer
+        answer?.try_into()
     }
 
     /// Asks about a result. The plan is what the policy filled in.
@@ -190,6 +199,7 @@ impl Instance {
         &mut self,
         call: impl FnOnce(&Policy, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
+        self.store.data_mut().cited = None;
         begin(&mut self.store);
         call(&self.policy, &mut self.store).map_err(|error| explain(&error, self.store.data().deadline.limit()))
     }
@@ -206,7 +216,7 @@ struct TooLate;
 
 /// The record keeps literals and error texts pass where no policy says that it masks.
 #[derive(Debug, thiserror::Error)]
-#[error("it masks or inspects a column, and the interests that it answered to `configure` do not say `masks`")]
+#[error("it masks, inspects or spares a column, and the interests that it answered to `configure` do not say `masks`")]
 struct Undeclared;
 
 /// Handles carry nothing: the facts are in the state, and a borrow ends with its call.

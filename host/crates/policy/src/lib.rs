@@ -2,15 +2,17 @@
 //! [`sluicegate_core::policy::PolicyEngine`]. It loads them from a folder, replaces them while
 //! sessions run, bounds what they may use, and blocks whatever a policy fails to decide.
 //!
-//! Reading order: `host` (what is in force and how it changes; `registry`, `files` and `watch` keep it), `session` (one session's events),
-//! `chain` and `link` (several policies and one), `instance` and `facts` (one sandbox and what it
-//! sees), `module`, `cache` and `runtime` (from a file to code that can run).
+//! Reading order: `host` (what is in force and how it changes; `registry`, `files` and `watch` keep
+//! it), `session` (one session's events), `chain`, `tally` and `link` (several policies, what they say
+//! together, and one), `instance`, `facts` and `decision` (one sandbox, what it sees and what it
+//! answers), `module`, `cache` and `runtime` (from a file to code that can run).
 
 mod cache;
 mod chain;
 mod contract;
 mod convert;
 mod deadline;
+mod decision;
 mod facts;
 mod files;
 mod fixtures;
@@ -23,6 +25,7 @@ mod registry;
 mod runtime;
 mod session;
 mod status;
+mod tally;
 mod voice;
 mod watch;
 

@@ -1,7 +1,7 @@
 //! One policy bound to one target: what it is asked about, and what is to be said in its place when
 //! it cannot answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use sluicegate_core::{
     Command, DenialKind,
@@ -52,6 +52,19 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
 }
 
+/// What came of asking a policy.
+pub(crate) struct Asked<T> {
+    pub(crate) answer: Result<T, Failure>,
+    pub(crate) source: Source,
+}
+
+/// What is to be noted beside everything that one call said.
+pub(crate) struct Source {
+    pub(crate) rule: Option<String>,
+    /// How long the call took, an instance's start included.
+    micros: u32,
+}
+
 /// One thing that a policy said, before it is known what it means for the whole chain.
 pub(crate) struct Saying {
     pub(crate) said: &'static str,
@@ -97,6 +110,19 @@ impl Link {
     /// Asks the policy, in the session's instance of it, which is started if there is none. An
     /// instance that failed is gone afterwards.
     pub(crate) fn ask<T>(
+        &self,
+        runtime: &Runtime,
+        slot: &mut Option<Instance>,
+        prepare: impl FnOnce(&mut Instance),
+        event: impl FnOnce(&mut Instance) -> Result<T, CallError>,
+    ) -> Asked<T> {
+        let start = Instant::now();
+        let answer = self.answer(runtime, slot, prepare, event);
+        let rule = slot.as_mut().filter(|_| answer.is_ok()).and_then(Instance::take_cited);
+        Asked { answer, source: Source { rule, micros: micros(start) } }
+    }
+
+    fn answer<T>(
         &self,
         runtime: &Runtime,
         slot: &mut Option<Instance>,
@@ -160,14 +186,45 @@ impl Link {
         Failure { reason }
     }
 
-    pub(crate) fn opinion(&self, saying: &Saying) -> Opinion {
+    pub(crate) fn opinion(&self, saying: Saying, source: Source) -> Opinion {
         Opinion {
             policy: self.module_name.clone(),
             digest: self.digest().to_owned(),
             mode: self.mode,
             said: saying.said.to_owned(),
-            reason: saying.reason.clone(),
+            reason: saying.reason,
+            rule: source.rule,
+            micros: source.micros,
         }
+    }
+}
+
+impl<T> Asked<T> {
+    /// Of a policy that could not even be asked.
+    pub(crate) fn failed(reason: String) -> Self {
+        Self { answer: Err(Failure { reason }), source: Source { rule: None, micros: 0 } }
+    }
+}
+
+impl Source {
+    /// For one of several sayings of the same call: its time is noted with the first.
+    pub(crate) fn share(&mut self) -> Self {
+        Self { rule: self.rule.clone(), micros: std::mem::take(&mut self.micros) }
+    }
+}
+
+/// To the nearest microsecond, so that a sum of many short calls is right on average.
+fn micros(since: Instant) -> u32 {
+    u32::try_from((since.elapsed().as_nanos() + 500) / 1000).unwrap_or(u32::MAX)
+}
+
+impl Saying {
+    pub(crate) fn allow(reason: String) -> Self {
+        Self { said: "allow", reason, refusal: None }
+    }
+
+    pub(crate) fn suspend(reason: String) -> Self {
+        Self { said: "suspend", reason, refusal: None }
     }
 }
 
@@ -227,6 +284,8 @@ mod tests {
             normalized: "".into(),
             resources: Vec::new(),
             parameters: Vec::new(),
+            whole: true,
+            context: Arc::default(),
             sql: classes.map(|classes| Arc::new(SqlFacts { classes, ..SqlFacts::default() })),
         }
     }

@@ -85,6 +85,17 @@ impl PolicySession for Policies {
         self.generation
     }
 
+    fn is_outdated(&self) -> bool {
+        let generation = self.shared.generation.load();
+        if generation.id == self.generation {
+            return false;
+        }
+        match (generation.chains.get(&*self.session.target), &self.current) {
+            (Some(newest), Some(current)) => !Arc::ptr_eq(newest, &current.chain),
+            (newest, current) => newest.is_some() != current.is_some(),
+        }
+    }
+
     fn governing(&self) -> Vec<(String, String)> {
         let Some(current) = &self.current else { return Vec::new() };
         current.chain.links.iter().map(|link| (link.module_name.clone(), link.digest().to_owned())).collect()
@@ -142,7 +153,7 @@ impl Flight for Results {
     fn rows(&mut self, batch: &Batch) -> RowsRuling {
         match &self.chain {
             Some(chain) if !self.inspections.is_empty() => {
-                chain.rows(&self.schema, &Arc::new(batch.clone()), &mut self.inspections)
+                chain.rows(&self.schema, &Arc::new(batch.clone()), &self.inspections)
             }
             _ => RowsRuling::default(),
         }
@@ -152,5 +163,5 @@ impl Flight for Results {
 fn unknown_target() -> Ruling {
     let reason = "the target is no longer configured, so no policy can decide about it".to_owned();
     let denial = Denial { kind: DenialKind::PolicyFailure, policy: None, reason };
-    Ruling { denial: Some(denial), opinions: Vec::new() }
+    Ruling { denial: Some(denial), ..Ruling::default() }
 }

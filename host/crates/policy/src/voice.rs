@@ -14,6 +14,7 @@ use crate::contract::sluicegate::policy::types::Level;
 const MAX_COUNTERS: usize = 1024;
 const MAX_COUNTER_NAME: usize = 128;
 const MAX_LINE: usize = 1024;
+const MAX_RULE: usize = 128;
 
 /// How many lines a binding may log in a second.
 const LINES_PER_SECOND: u32 = 100;
@@ -92,6 +93,11 @@ impl Voice {
         }
         lines.count <= LINES_PER_SECOND
     }
+}
+
+/// What is kept of the rule that a policy names.
+pub(crate) fn rule_text(rule: &str) -> String {
+    printable(&cut(rule, MAX_RULE).0).trim().to_owned()
 }
 
 /// The text on one line, without control characters.

@@ -213,6 +213,8 @@ pub struct Planned {
     pub masks: Vec<(u32, Mask)>,
     /// Columns to inspect, in the order they were named.
     pub inspected: Vec<u32>,
+    /// Columns that this caller sees by an exception, in the order they were named.
+    pub spared: Vec<u32>,
     /// The smallest limit named.
     pub limit_rows: Option<u64>,
 }
@@ -231,6 +233,11 @@ impl Plan {
     /// Asks for a column's values.
     pub fn inspect(&self, column: u32) {
         self.0.borrow_mut().inspected.push(column);
+    }
+
+    /// Says of a column that it would be masked for others.
+    pub fn spare(&self, column: u32) {
+        self.0.borrow_mut().spared.push(column);
     }
 
     /// Blocks the result once it has more rows.

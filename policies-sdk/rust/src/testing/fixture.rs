@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Command, Session};
-use crate::{Column, Mask};
+use crate::{Approval, Column, Mask};
 
 /// One fixture file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -67,6 +67,8 @@ pub struct ResultFacts {
 pub struct Expected {
     /// About the command.
     pub command: ExpectedVerdict,
+    /// The rule that the policy names about the command.
+    pub rule: Option<String>,
     /// About the result.
     pub result: ExpectedPlan,
     /// About the rows.
@@ -83,7 +85,66 @@ pub enum ExpectedVerdict {
     /// Block.
     Block(String),
     /// Suspend.
-    Suspend(String),
+    Suspend(ExpectedApproval),
+}
+
+/// What a policy asks of people: a part of the reason, or more. What is left out is not compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "ReasonOrParts")]
+pub struct ExpectedApproval {
+    /// A part of the reason.
+    pub reason: String,
+    /// Who may approve, in order.
+    pub approvers: Option<Vec<String>>,
+    /// How many of them must.
+    pub min_approvals: Option<u32>,
+    /// Whether each answer needs a note.
+    pub reason_required: Option<bool>,
+    /// How long the request stands, in seconds; 0 for the gateway's default.
+    pub expires_in: Option<u32>,
+    /// For how many seconds an approval covers the same command; 0 for that one run.
+    pub remember: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ReasonOrParts {
+    Reason(String),
+    Parts(Parts),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Parts {
+    reason: String,
+    approvers: Option<Vec<String>>,
+    min_approvals: Option<u32>,
+    reason_required: Option<bool>,
+    expires_in: Option<u32>,
+    remember: Option<u32>,
+}
+
+impl From<ReasonOrParts> for ExpectedApproval {
+    fn from(expected: ReasonOrParts) -> Self {
+        match expected {
+            ReasonOrParts::Reason(reason) => Self { reason, ..Self::default() },
+            ReasonOrParts::Parts(parts) => {
+                let Parts { reason, approvers, min_approvals, reason_required, expires_in, remember } = parts;
+                Self { reason, approvers, min_approvals, reason_required, expires_in, remember }
+            }
+        }
+    }
+}
+
+impl ExpectedApproval {
+    pub(super) fn holds(&self, said: &Approval) -> bool {
+        said.reason.contains(&self.reason)
+            && self.approvers.as_ref().is_none_or(|approvers| *approvers == said.approvers)
+            && self.min_approvals.is_none_or(|count| count.max(1) == said.min_approvals.max(1))
+            && self.reason_required.is_none_or(|required| required == said.reason_required)
+            && self.expires_in.is_none_or(|seconds| seconds == said.expires_in)
+            && self.remember.is_none_or(|seconds| seconds == said.remember)
+    }
 }
 
 /// What a policy says about a result: `block`, or the whole plan.
@@ -96,8 +157,12 @@ pub struct ExpectedPlan {
     pub mask: BTreeMap<String, Mask>,
     /// Columns to inspect.
     pub inspect: Vec<String>,
+    /// Columns that the caller sees by an exception.
+    pub spare: Vec<String>,
     /// The row limit.
     pub limit_rows: Option<u64>,
+    /// The rule that the policy names about the result.
+    pub rule: Option<String>,
 }
 
 /// What a policy says about rows: `block`, or every cell it masks.
@@ -108,6 +173,8 @@ pub struct ExpectedRows {
     pub block: Option<String>,
     /// The cells it masks, in any order.
     pub cells: Vec<ExpectedCell>,
+    /// The rule that the policy names about the rows.
+    pub rule: Option<String>,
 }
 
 /// A masked value.

@@ -27,8 +27,14 @@
 //! | expectation | forms | if left out |
 //! |---|---|---|
 //! | `command` | `"allow"`, `{"block": "part of the reason"}`, `{"suspend": "part of the reason"}` | `"allow"` |
-//! | `result` | `{"mask": {column: mask}, "inspect": [column], "limit_rows": n}`, `{"block": ...}` | nothing is planned |
+//! | `result` | `{"mask": {column: mask}, "inspect": [column], "spare": [column], "limit_rows": n}`, `{"block": ...}` | nothing is planned |
 //! | `rows` | `{"cells": [{"row": 0, "column": name, "mask": mask}]}`, `{"block": ...}` | no cell is masked |
+//! | `rule` | the rule that the policy cites about the command; within `result` and `rows` about those | not compared |
+//!
+//! What a policy asks of people can be told in full: `{"suspend": {"reason": "part of it", "approvers":
+//! ["group:dba"], "min_approvals": 2, "reason_required": true, "expires_in": 600, "remember": 60}}`, of
+//! which any part may be left out. A result is expected of a command that is held too, as if it had been
+//! approved.
 //!
 //! A mask is written `"redact"`, `"hash"`, `"null"`, `"email"`, `{"partial": 4}`, `{"round": 2}`,
 //! `{"truncate-date": "month"}` or `{"replace": "text"}`. A file with `"refused": "part of the
@@ -40,7 +46,9 @@ mod fixture;
 mod run;
 
 pub use events::{Command, Plan, Planned, ResultSet, Rows, Session, SqlFacts, sql};
-pub use fixture::{Case, Expected, ExpectedCell, ExpectedPlan, ExpectedRows, ExpectedVerdict, Fixture, ResultFacts};
+pub use fixture::{
+    Case, Expected, ExpectedApproval, ExpectedCell, ExpectedPlan, ExpectedRows, ExpectedVerdict, Fixture, ResultFacts,
+};
 pub use run::{FixtureError, assert_fixtures, configure, run_fixture, run_fixtures};
 
 #[doc(hidden)]

@@ -72,6 +72,7 @@ pub fn run_fixture<P: Policy>(text: &str) -> Result<(), FixtureError> {
         Verdict::Allow
     };
     verdict("the session", &opened, &fixture.opened)?;
+    host::imp::take_cited();
     for (index, case) in fixture.cases.into_iter().enumerate() {
         let about = case.about.clone();
         run_case(&mut policy, &interests, &fixture.session, case)
@@ -101,7 +102,9 @@ fn run_case<P: Policy>(
         Verdict::Allow
     };
     verdict("the command", &answer, &case.expect.command)?;
-    let Some(facts) = case.result.filter(|_| answer == Verdict::Allow) else {
+    rule("the command", case.expect.rule.as_deref())?;
+    // What is held runs once it is approved.
+    let Some(facts) = case.result.filter(|_| !matches!(answer, Verdict::Block(_))) else {
         return Ok(());
     };
     let ResultFacts { statement, columns, rows } = facts;
@@ -113,17 +116,20 @@ fn run_case<P: Policy>(
         ResultVerdict::Proceed
     };
     let planned = plan.planned();
-    let hides = !planned.masks.is_empty() || !planned.inspected.is_empty();
+    let hides = !planned.masks.is_empty() || !planned.inspected.is_empty() || !planned.spared.is_empty();
     if hides && !interests.masks {
-        let error = "the policy masks or inspects a column, and its interests do not say so (`Interests::masking`)";
+        let error =
+            "the policy masks, inspects or spares a column, and its interests do not say so (`Interests::masking`)";
         return Err(FixtureError(error.to_owned()));
     }
+    rule("the result", case.expect.result.rule.as_deref())?;
     result_holds(&result, &answer, &planned, &case.expect.result)?;
     let answer = if answer == ResultVerdict::Proceed && !planned.inspected.is_empty() {
         policy.on_rows(session, &result, &Rows::from_texts(&rows, &planned.inspected))
     } else {
         RowsVerdict::Pass
     };
+    rule("the rows", case.expect.rows.rule.as_deref())?;
     rows_hold(&result, answer, case.expect.rows)
 }
 
@@ -140,10 +146,19 @@ fn verdict(what: &str, said: &Verdict, expected: &ExpectedVerdict) -> Result<(),
     let holds = match (said, expected) {
         (Verdict::Allow, ExpectedVerdict::Allow) => true,
         (Verdict::Block(reason), ExpectedVerdict::Block(part)) => reason.contains(part),
-        (Verdict::Suspend(approval), ExpectedVerdict::Suspend(part)) => approval.reason.contains(part),
+        (Verdict::Suspend(approval), ExpectedVerdict::Suspend(expected)) => expected.holds(approval),
         _ => false,
     };
     if holds { Ok(()) } else { Err(differs(what, said, expected)) }
+}
+
+/// Holds the rule that the policy named in its last event against the expected one, if one is expected.
+fn rule(what: &str, expected: Option<&str>) -> Result<(), FixtureError> {
+    let cited = host::imp::take_cited();
+    if expected.is_none() || cited.as_deref() == expected {
+        return Ok(());
+    }
+    Err(FixtureError(format!("about {what} the policy named the rule {cited:?}, expected was {expected:?}")))
 }
 
 fn result_holds(
@@ -161,11 +176,13 @@ fn result_holds(
         masks.push((index(&result.columns, name)?, mask.clone()));
     }
     let inspected: Result<Vec<_>, _> = expected.inspect.iter().map(|name| index(&result.columns, name)).collect();
-    let mut wanted = Planned { masks, inspected: inspected?, limit_rows: expected.limit_rows };
+    let spared: Result<Vec<_>, _> = expected.spare.iter().map(|name| index(&result.columns, name)).collect();
+    let mut wanted = Planned { masks, inspected: inspected?, spared: spared?, limit_rows: expected.limit_rows };
     let mut planned = planned.clone();
     for plan in [&mut wanted, &mut planned] {
         plan.masks.sort_by_key(|(column, _)| *column);
         plan.inspected.sort_unstable();
+        plan.spared.sort_unstable();
     }
     if expected.block.is_none() && wanted == planned { Ok(()) } else { Err(differs("the result", &planned, expected)) }
 }

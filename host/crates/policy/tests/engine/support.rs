@@ -163,7 +163,9 @@ pub fn command(text: &str, classes: Classes) -> Arc<Command> {
         text: text.into(),
         normalized: "select ?".into(),
         resources: Vec::new(),
-        parameters: vec![Parameter::Text("seven".into()), Parameter::Null, Parameter::Opaque(8)],
+        parameters: vec![Parameter::Text("seven".into()), Parameter::Null, Parameter::Opaque([0; 8].into())],
+        whole: true,
+        context: "".into(),
         sql: Some(Arc::new(facts)),
     })
 }

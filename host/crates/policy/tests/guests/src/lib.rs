@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use serde::Deserialize;
 use sluicegate_policy::{
-    Cell, Classes, Command, Events, Interests, Level, Mask, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict,
+    Approval, Cell, Classes, Command, Events, Interests, Level, Mask, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict,
     Session, Verdict, host,
 };
 
@@ -100,11 +100,10 @@ impl Policy for Probe {
                 }
                 Verdict::Allow
             }
-            "suspend" => Verdict::Suspend(sluicegate_policy::Approval {
-                reason: "a second pair of eyes".into(),
-                approvers: vec!["group:dba".into()],
-                expires_in: 0,
-            }),
+            "suspend" => {
+                host::cite("two eyes are not enough");
+                Approval::new("a second pair of eyes").by(["group:dba"]).into()
+            }
             text => Verdict::Block(text.into()),
         }
     }
