@@ -6,7 +6,7 @@ use std::{
     future::Future,
     hash::{BuildHasher, RandomState},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -15,7 +15,7 @@ use sluicegate_core::{Authenticator, Identity, Verification};
 
 use crate::{
     credential::{Credential, HashProblem, is_plausible},
-    user::User,
+    user::{SecretHash, User},
     workers::{Answer, Workers},
 };
 
@@ -54,6 +54,8 @@ pub enum UserProblem {
 /// The built-in users. Successes are not cached: each session's secret is verified anew.
 pub struct BuiltinUsers {
     users: ArcSwap<Users>,
+    /// Held while users are replaced.
+    last_life: Mutex<u64>,
     workers: Workers,
     /// Picks a decoy by name, unpredictably from outside and always the same one for the same name.
     picker: RandomState,
@@ -68,20 +70,33 @@ struct Users {
 struct Known {
     identity: Identity,
     credential: Arc<Credential>,
+    secret_hash: SecretHash,
+    /// Which of those that ever had this name it is: somebody who was removed and came back, or who got
+    /// another secret, is another one.
+    life: u64,
 }
 
 impl BuiltinUsers {
     /// Checks the users and takes them in force. No users at all is fine: then nobody gets in.
     pub fn new(users: &[User]) -> Result<Self, InvalidUser> {
-        let users = ArcSwap::from_pointee(Users::parse(users)?);
-        Ok(Self { users, workers: Workers::per_core(), picker: RandomState::new() })
+        let mut last_life = 0;
+        let users = ArcSwap::from_pointee(Users::parse(users, None, &mut last_life)?);
+        let last_life = Mutex::new(last_life);
+        Ok(Self { users, last_life, workers: Workers::per_core(), picker: RandomState::new() })
     }
 
     /// Replaces all users at once; on an error those before stay in force. Sessions that are open
     /// stay open, and a verification under way ends as it began.
     pub fn replace(&self, users: &[User]) -> Result<(), InvalidUser> {
-        self.users.store(Arc::new(Users::parse(users)?));
+        let mut last_life = self.last_life.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.users.load_full();
+        self.users.store(Arc::new(Users::parse(users, Some(&before), &mut last_life)?));
         Ok(())
+    }
+
+    /// Who has this name now, and which of those that ever had it that is.
+    pub(crate) fn standing(&self, name: &str) -> Option<(Identity, u64)> {
+        self.users.load().by_name.get(name).map(|known| (known.identity.clone(), known.life))
     }
 
     async fn prove(&self, user: &str, secret: SecretString) -> Verification {
@@ -114,7 +129,8 @@ impl Authenticator for BuiltinUsers {
 }
 
 impl Users {
-    fn parse(users: &[User]) -> Result<Self, InvalidUser> {
+    /// Those who were there `before`, with the same secret, live on; others begin a new life.
+    fn parse(users: &[User], before: Option<&Self>, last_life: &mut u64) -> Result<Self, InvalidUser> {
         let mut by_name = HashMap::with_capacity(users.len());
         let mut decoys = Vec::with_capacity(users.len().max(1));
         let mut names = HashSet::with_capacity(users.len());
@@ -129,7 +145,16 @@ impl Users {
             let credential = Credential::parse(user.secret_hash.expose()).map_err(|e| refuse(UserProblem::Hash(e)))?;
             decoys.push(Arc::new(credential.decoy().map_err(|e| refuse(UserProblem::Random(e)))?));
             let identity = Identity { user: user.name.clone(), groups: user.groups.clone() };
-            by_name.insert(user.name.clone(), Known { identity, credential: Arc::new(credential) });
+            let secret_hash = user.secret_hash.clone();
+            let same = before.and_then(|b| b.by_name.get(&user.name)).filter(|known| known.secret_hash == secret_hash);
+            let life = same.map_or_else(
+                || {
+                    *last_life += 1;
+                    *last_life
+                },
+                |known| known.life,
+            );
+            by_name.insert(user.name.clone(), Known { identity, credential: Arc::new(credential), secret_hash, life });
         }
         if decoys.is_empty() {
             let refuse = |e| InvalidUser { index: 0, name: String::new(), why: UserProblem::Random(e) };

@@ -1,12 +1,15 @@
 //! Who is calling. Built-in users come from the configuration with argon2id hashes of their
-//! secrets; they serve first runs and break-glass access. This crate proves identities and decides
-//! nothing: what an identity may do is the gate's business.
+//! secrets; they serve first runs and break-glass access. Whoever has proven who they are can have a
+//! session token for the administration API. This crate proves identities and decides nothing: what an
+//! identity may do is the gate's business.
 
 mod builtin;
 mod credential;
+mod tokens;
 mod user;
 mod workers;
 
 pub use builtin::{BuiltinUsers, InvalidUser, UserProblem};
 pub use credential::{HashError, HashProblem, MAX_SECRET_BYTES, hash_secret};
+pub use tokens::SessionTokens;
 pub use user::{SecretHash, User};
