@@ -26,6 +26,8 @@ pub fn is_usable_name(name: &str) -> bool {
 
 /// insufficient_privilege.
 const INSUFFICIENT_PRIVILEGE: &[u8] = b"42501";
+/// query_canceled.
+const QUERY_CANCELED: &[u8] = b"57014";
 /// io_error, for a record that cannot be written.
 const IO_ERROR: &[u8] = b"58030";
 
@@ -33,9 +35,14 @@ const IO_ERROR: &[u8] = b"58030";
 pub fn error(denial: &Denial) -> Bytes {
     let code = match denial.kind {
         DenialKind::Record => IO_ERROR,
-        DenialKind::Policy | DenialKind::PolicyFailure | DenialKind::Gate => INSUFFICIENT_PRIVILEGE,
+        DenialKind::Cancelled => QUERY_CANCELED,
+        DenialKind::Policy | DenialKind::PolicyFailure | DenialKind::Gate | DenialKind::Approval => {
+            INSUFFICIENT_PRIVILEGE
+        }
     };
-    response(b"ERROR", code, &denial.to_string(), denial.hint())
+    // A cancelled command fails in PostgreSQL's own words, which have no hint.
+    let hint = if denial.kind == DenialKind::Cancelled { "" } else { denial.hint() };
+    response(b"ERROR", code, &denial.to_string(), hint)
 }
 
 /// The server's own error for a statement or portal that does not exist, said by the gate because

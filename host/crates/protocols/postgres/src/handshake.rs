@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use secrecy::SecretString;
-use sluicegate_core::{Command, Denial, Gate, GatedSession, Hello, Phase, ResultSummary, SessionPermit};
+use sluicegate_core::{
+    Command, Denial, ForwardPermit, Gate, GatedSession, Halt, Hello, HoldEnd, Phase, ResultSummary, SessionPermit,
+};
 use sluicegate_net::{MaybeTls, ServerTls};
 use sluicegate_sql::{Analyser, Catalog, Context};
 use tokio::{
@@ -233,6 +235,8 @@ async fn decide_setting(gated: &mut GatedSession, analyser: &Analyser, name: &st
         normalized: analysis.normalized.clone(),
         resources: Vec::new(),
         parameters: Vec::new(),
+        whole: true,
+        context: "".into(),
         sql: Some(analysis.facts.clone()),
     };
     if !usable {
@@ -240,7 +244,21 @@ async fn decide_setting(gated: &mut GatedSession, analyser: &Analyser, name: &st
         return Err(gated.refuse(command, denial).await);
     }
     // The setting travels in the StartupMessage that dialling sends.
-    let flight = gated.decide(command).await?.redeem();
+    let flight = decide_now(gated, command).await?.redeem();
     let summary = ResultSummary { status: "SET at start-up".into(), ..ResultSummary::default() };
     flight.finish(summary).await.map_err(|error| Denial::gate(error.to_string()))
+}
+
+/// Decides a command that cannot wait for people: who starts a session has no way to hear that it waits.
+async fn decide_now(gated: &mut GatedSession, command: Command) -> Result<ForwardPermit, Denial> {
+    let mut decided = gated.decide(command.clone()).await;
+    if decided.as_ref().is_err_and(|halt| *halt == Halt::Suspended) {
+        let reason = "it needs an approval, which a start-up setting cannot wait for; connect without it and use SET";
+        gated.end_hold(HoldEnd::Gone(reason.into()));
+        decided = gated.decide(command).await;
+    }
+    decided.map_err(|halt| match halt {
+        Halt::Denied(denial) => denial,
+        Halt::Suspended => Denial::gate("it needs an approval, and still waits for one"),
+    })
 }

@@ -157,7 +157,7 @@ impl Machine {
 
     async fn decide_query(&mut self, text: &[u8]) -> Result<Permitted, Denial> {
         let (text, analysis) = self.understand("query", text).await?;
-        let command = sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new());
+        let command = sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new(), Arc::from(""));
         if let Some(denial) = self.refused_text(&analysis) {
             return Err(self.gate.refuse(command, denial).await);
         }
@@ -307,6 +307,7 @@ pub(super) fn sql_command(
     text: Arc<str>,
     analysis: &Analysis,
     parameters: Vec<Parameter>,
+    context: Arc<str>,
 ) -> Command {
     Command {
         verb,
@@ -315,6 +316,8 @@ pub(super) fn sql_command(
         normalized: Arc::clone(&analysis.normalized),
         resources: Vec::new(),
         parameters,
+        whole: true,
+        context,
         sql: Some(Arc::clone(&analysis.facts)),
     }
 }
@@ -335,6 +338,8 @@ pub(super) fn opaque_command(verb: &'static str, text: &str) -> Command {
         normalized: Arc::from(text),
         resources: Vec::new(),
         parameters: Vec::new(),
+        whole: true,
+        context: Arc::from(""),
         sql: Some(Arc::new(facts)),
     }
 }

@@ -54,7 +54,7 @@ impl Machine {
 
     async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<(Expect, ForwardPermit), Denial> {
         let (text, analysis) = self.understand("prepare", parse.text).await?;
-        let command = sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new());
+        let command = sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new(), Arc::from(""));
         let refused = self.refused_name(parse.statement).or_else(|| self.refused_text(&analysis));
         if let Some(denial) = refused {
             return Err(self.gate.refuse(command, denial).await);
@@ -125,7 +125,8 @@ impl Machine {
     ) -> Result<(Portal, ForwardPermit), Denial> {
         let (text, analysis) = self.understand("execute", prepared.text.as_bytes()).await?;
         let parameters = bind.map_or_else(Vec::new, |bind| parameters(bind, prepared));
-        let command = sql_command("execute", Phase::Run, text, &analysis, parameters);
+        let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, Arc::from(""));
+        command.whole = bind.is_some();
         if let Some(denial) = self.refused_name(name) {
             return Err(self.gate.refuse(command, denial).await);
         }
@@ -302,13 +303,13 @@ fn parameters(bind: &Bind<'_>, prepared: &Prepared) -> Vec<Parameter> {
         let format = format_of(message::format_code(&bind.formats, index));
         let oid = types.get(index).copied().unwrap_or(0);
         if format == Format::Binary && oid == 0 {
-            return Parameter::Opaque(value.len());
+            return Parameter::Opaque(Arc::from(*value));
         }
         let mut text = Vec::new();
         let rendered = value::render(value, FieldType { oid, typmod: -1 }, format, &mut text);
         match String::from_utf8(text) {
             Ok(text) if rendered == Rendered::Text => Parameter::Text(Arc::from(text)),
-            _ => Parameter::Opaque(value.len()),
+            _ => Parameter::Opaque(Arc::from(*value)),
         }
     };
     bind.values.iter().enumerate().map(render).collect()

@@ -30,7 +30,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, sql::Classes};
+use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, Halt, HoldEnd, sql::Classes};
 use sluicegate_sql::{Analyser, Analysis, Catalog};
 
 pub use self::outbox::{Outbox, Queue};
@@ -261,10 +261,19 @@ impl Machine {
 
     /// Asks the gate. A reload may have brought or taken policies that mask.
     async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Denial> {
-        let decided = self.gate.decide(command).await;
+        let decided = match self.gate.decide(command.clone()).await {
+            Err(Halt::Suspended) => {
+                self.gate.end_hold(HoldEnd::Gone("commands cannot wait for approval yet".into()));
+                self.gate.decide(command).await
+            }
+            decided => decided,
+        };
         // What still runs may have been decided by policies that mask.
         self.may_mask = self.gate.may_mask() || self.may_mask && !self.waiting.is_empty();
-        decided
+        decided.map_err(|halt| match halt {
+            Halt::Denied(denial) => denial,
+            Halt::Suspended => Denial::gate("commands cannot wait for approval yet"),
+        })
     }
 
     /// The target's catalog. A session that no policy governs needs none.

@@ -35,7 +35,7 @@ impl Tally {
     /// What is recorded of the end.
     pub fn summary(self, status: String, failed: bool) -> ResultSummary {
         let Self { rows, bytes, masked } = self;
-        ResultSummary { rows, bytes, masked, status, failed }
+        ResultSummary { rows, bytes, masked, status, failed, output: Vec::new() }
     }
 }
 

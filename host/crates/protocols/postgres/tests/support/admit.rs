@@ -4,7 +4,9 @@ use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
 use secrecy::SecretString;
 use sluicegate_core::{
-    Authenticator, Command, Gate, GatedSession, Hello, Identity, Principal, SessionPermit, TargetAccess, Verification,
+    Approvals, Authenticator, Command, Gate, GateParts, GatedSession, Hello, HoldInTransaction, Identity, Principal,
+    SessionPermit, TargetAccess, Verification,
+    approvals::ApprovalLimits,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Entry, RecordFuture, Recorder, Recording},
 };
@@ -12,9 +14,17 @@ use sluicegate_core::{
 /// A permit for `user`, whose client calls itself `application`.
 pub async fn permit(user: &str, application: &str) -> (SessionPermit, GatedSession) {
     let open = Arc::new(Open);
-    let gate = Gate::new(open.clone(), open.clone(), open, Recording::Ordered);
+    let gate = Gate::new(GateParts {
+        authenticator: open.clone(),
+        policies: open.clone(),
+        recorder: open.clone(),
+        recording: Recording::Ordered,
+        max_output: 0,
+        approvals: Approvals::new(ApprovalLimits::default(), open, None),
+    });
     let allow = vec![Principal::User(user.to_owned())];
-    gate.set_targets(HashMap::from([("orders".to_owned(), TargetAccess { protocol: "postgres", allow })]));
+    let access = TargetAccess { protocol: "postgres", allow, hold_in_transaction: HoldInTransaction::Allow };
+    gate.set_targets(HashMap::from([("orders".to_owned(), access)]));
     let hello = Hello {
         protocol: "postgres",
         user: user.to_owned(),
@@ -60,6 +70,10 @@ impl PolicySession for Open {
 
     fn generation(&self) -> u64 {
         0
+    }
+
+    fn is_outdated(&self) -> bool {
+        false
     }
 
     fn may_mask(&self) -> bool {
