@@ -173,13 +173,12 @@ impl Approvals {
         }
         let met = before.requirements.iter().zip(&votes.0).all(|(r, count)| *count >= r.min_approvals.max(1));
         tracing::info!(approval = %id, session = %before.session, approver = approver.user, approved, "approval answered");
-        if approved && met {
-            self.remember(&before);
-        }
         ticket.state.send_modify(|approval| {
-            if !approved {
+            // Its session may have vanished while the answer went to the disk.
+            let waits = approval.state == ApprovalState::Pending;
+            if waits && !approved {
                 end(approval, ApprovalState::Denied, format!("denied by {}", answer.approver));
-            } else if met {
+            } else if waits && met {
                 end(approval, ApprovalState::Approved, "approved".to_owned());
             }
             approval.answers.push(answer);
@@ -349,7 +348,7 @@ impl Hold {
         let answered = self.ticket.state.borrow().state;
         let keep = match answered {
             ApprovalState::Pending => false,
-            ApprovalState::Approved => matches!(state, ApprovalState::Approved | ApprovalState::Expired),
+            ApprovalState::Approved => state == ApprovalState::Approved,
             _ => true,
         };
         if !keep {
@@ -368,6 +367,10 @@ impl Hold {
         let entry = Entry { session: approval.session, at: record::now(), event: Event::HoldEnded(ended) };
         self.approvals.recorder.append(entry).await?;
         self.approvals.recorder.flush().await?;
+        // Only what was used covers more: an approval whose command was given up is void.
+        if approval.state == ApprovalState::Approved {
+            self.approvals.remember(&approval);
+        }
         Ok(approval)
     }
 }
