@@ -1,12 +1,11 @@
 //! Says which SQL statements may run: by kind or class, with or without WHERE, and how many rows a
 //! result may have.
 
-mod kinds;
 mod rules;
 
 use serde::Deserialize;
 use sluicegate_policy::{
-    Classes, Command, Events, Interests, Plan, Policy, ResultSet, ResultVerdict, Session, Sql, Verdict,
+    Classes, Command, Events, Interests, Plan, Policy, ResultSet, ResultVerdict, Session, Sql, Verdict, host,
 };
 
 use crate::rules::{AllowOnly, Rule, denied_by};
@@ -68,6 +67,7 @@ impl Policy for SqlGuard {
 
     fn on_result(&mut self, _: &Session, _: &Command, _: &ResultSet, plan: &Plan) -> ResultVerdict {
         if let Some(rows) = self.0.max_rows {
+            host::cite("max_rows");
             plan.limit_rows(rows);
         }
         ResultVerdict::Proceed
@@ -78,12 +78,12 @@ impl SqlGuard {
     fn refusal(&self, command: &Command) -> Option<String> {
         if command.verb() == "function-call" {
             let reason = "a FunctionCall message names a function by its number and not by SQL; run it with SELECT";
-            return (!self.0.allow_function_call).then(|| reason.to_owned());
+            return (!self.0.allow_function_call).then(|| by("allow_function_call", reason));
         }
         match command.sql() {
             Some(sql) => self.sql_refusal(sql),
             None if self.0.unanalysable == Unanalysable::Allow => None,
-            None => Some("the command is not SQL, so the rules for SQL cannot judge it".to_owned()),
+            None => Some(by("unanalysable", "the command is not SQL, so the rules for SQL cannot judge it")),
         }
     }
 
@@ -92,20 +92,27 @@ impl SqlGuard {
         let unanalysable = classes.contains(Classes::UNANALYSABLE);
         if unanalysable && self.0.unanalysable == Unanalysable::Block {
             let why = sql.unanalysable_reason().unwrap_or_default();
-            return Some(format!("the command cannot be analysed ({why}), and what is not understood does not run"));
+            let reason = format!("the command cannot be analysed ({why}), and what is not understood does not run");
+            return Some(by("unanalysable", reason));
         }
         let kinds = sql.kinds();
-        if let Some(reason) = denied_by(&self.0.deny, &kinds, classes) {
-            return Some(reason);
+        if let Some((index, reason)) = denied_by(&self.0.deny, &kinds, classes) {
+            return Some(by(&format!("deny[{index}]"), reason));
         }
         if let Some(allow_only) = self.0.allow_only.as_ref().filter(|_| !unanalysable)
             && let Some(reason) = allow_only.refusal(&kinds, classes)
         {
-            return Some(reason);
+            return Some(by("allow_only", reason));
         }
-        (self.0.require_where && sql.writes_without_where())
-            .then(|| "an UPDATE or DELETE without WHERE changes every row (`require_where`); add a WHERE".to_owned())
+        let reason = "an UPDATE or DELETE without WHERE changes every row (`require_where`); add a WHERE";
+        (self.0.require_where && sql.writes_without_where()).then(|| by("require_where", reason))
     }
+}
+
+/// The reason of a refusal by this setting.
+fn by(setting: &str, reason: impl Into<String>) -> String {
+    host::cite(setting);
+    reason.into()
 }
 
 sluicegate_policy::export!(SqlGuard);

@@ -1,9 +1,7 @@
 //! Rules that name statements, and how a command is held against them.
 
 use serde::{Deserialize, Deserializer};
-use sluicegate_policy::Classes;
-
-use crate::kinds;
+use sluicegate_policy::{Classes, KindPrefix, classes_of_kind, named_class};
 
 /// Classes that `allow_only` leaves alone, because no client can work without them.
 const ALWAYS: Classes = Classes::SESSION.union(Classes::TRANSACTION);
@@ -14,23 +12,22 @@ pub enum Rule {
     /// A class of work: `read`, `dml`, `ddl`, `admin`, `opaque`, `session`, `transaction`.
     Class(Classes, String),
     /// A statement's name, or the first words of it: `drop` covers `drop table`.
-    Kind(String),
+    Kind(KindPrefix),
 }
 
 impl Rule {
     /// Its words, as the settings have them.
     fn words(&self) -> &str {
         match self {
-            Self::Class(_, words) | Self::Kind(words) => words,
+            Self::Class(_, words) => words,
+            Self::Kind(words) => words.words(),
         }
     }
 
     fn names(&self, kind: &str) -> bool {
         match self {
             Self::Class(..) => false,
-            Self::Kind(words) => {
-                kind.strip_prefix(words.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-            }
+            Self::Kind(words) => words.matches(kind),
         }
     }
 }
@@ -39,31 +36,33 @@ impl Rule {
 impl<'de> Deserialize<'de> for Rule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?.to_lowercase();
-        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some(class) = kinds::class(&words) {
-            return Ok(Self::Class(class, words));
+        if let Some(class) = named_class(text.trim()) {
+            return Ok(Self::Class(class, text.trim().to_owned()));
         }
-        if kinds::possible(&words).is_some() {
-            return Ok(Self::Kind(words));
-        }
-        Err(serde::de::Error::custom(format_args!(
-            "`{text}` is neither a statement's SQL name (`drop`, `create index`) nor one of the classes read, dml, \
-             ddl, admin, opaque, session and transaction"
-        )))
+        text.parse().map(Self::Kind).map_err(|_| {
+            serde::de::Error::custom(format_args!(
+                "`{text}` is neither a statement's SQL name (`drop`, `create index`) nor one of the classes read, \
+                 dml, ddl, admin, opaque, session and transaction"
+            ))
+        })
     }
 }
 
-/// Why the command is denied; none where no rule names it.
-pub(crate) fn denied_by(deny: &[Rule], kinds: &[String], classes: Classes) -> Option<String> {
-    deny.iter().find_map(|rule| match rule {
-        Rule::Kind(words) => {
-            let kind = kinds.iter().find(|kind| rule.names(kind))?;
-            Some(format!("{} is denied here (rule `{words}` of `deny`)", name(kind)))
-        }
-        Rule::Class(class, words) => classes.intersects(*class).then(|| {
-            let doers = kinds.iter().filter(|kind| can_do(kind).intersects(*class));
-            format!("{} is denied here (class `{words}` of `deny`)", names(doers, kinds))
-        }),
+/// Which rule denies the command and why; none where no rule names it.
+pub(crate) fn denied_by(deny: &[Rule], kinds: &[String], classes: Classes) -> Option<(usize, String)> {
+    deny.iter().enumerate().find_map(|(index, rule)| {
+        let reason = match rule {
+            Rule::Kind(words) => {
+                let kind = kinds.iter().find(|kind| rule.names(kind))?;
+                format!("{} is denied here (rule `{}` of `deny`)", name(kind), words.words())
+            }
+            Rule::Class(class, _) if !classes.intersects(*class) => return None,
+            Rule::Class(class, words) => {
+                let doers = kinds.iter().filter(|kind| can_do(kind).intersects(*class));
+                format!("{} is denied here (class `{words}` of `deny`)", names(doers, kinds))
+            }
+        };
+        Some((index, reason))
     })
 }
 
@@ -111,7 +110,7 @@ impl AllowOnly {
 
 /// What a statement of this kind can do; a kind that is not known can do anything.
 fn can_do(kind: &str) -> Classes {
-    kinds::possible(kind).unwrap_or(Classes::all())
+    classes_of_kind(kind).unwrap_or(Classes::all())
 }
 
 fn name(kind: &str) -> String {

@@ -1,6 +1,7 @@
-//! Patterns for column names: `*.ssn`, `cards.number`, `public.cards.number`, `*`.
+//! Patterns for names: of columns (`*.ssn`, `cards.number`, `public.cards.number`, `*`), and of relations
+//! and functions (`orders`, `public.orders`, `pg_*`).
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer};
 
@@ -22,13 +23,25 @@ pub struct ColumnGlob {
     column: String,
 }
 
-/// Why a text is no pattern for columns.
+/// A pattern for relations or functions: `name` or `schema.name`, with the rules of [`ColumnGlob`].
+///
+/// A schema that is left out matches any, and so does a name whose schema is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GlobError(String);
+pub struct NameGlob {
+    schema: String,
+    name: String,
+}
 
-impl std::fmt::Display for GlobError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` is no column pattern: write `column`, `relation.column` or `schema.relation.column`", self.0)
+/// Why a text is no pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GlobError {
+    text: String,
+    forms: &'static str,
+}
+
+impl fmt::Display for GlobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is no pattern here: write {}", self.text, self.forms)
     }
 }
 
@@ -52,14 +65,41 @@ impl FromStr for ColumnGlob {
     type Err = GlobError;
 
     fn from_str(text: &str) -> Result<Self, GlobError> {
-        let any = || "*".to_owned();
-        let refuse = || GlobError(text.to_owned());
-        let mut parts = split(text).ok_or_else(refuse)?.into_iter().rev();
-        let column = parts.next().ok_or_else(refuse)?;
-        let relation = parts.next().unwrap_or_else(any);
-        let schema = parts.next().unwrap_or_else(any);
-        let whole = parts.next().is_none() && ![&schema, &relation, &column].iter().any(|part| part.is_empty());
-        if whole { Ok(Self { schema, relation, column }) } else { Err(refuse()) }
+        let forms = "`column`, `relation.column` or `schema.relation.column`";
+        let [schema, relation, column] = parts(text).ok_or_else(|| GlobError { text: text.to_owned(), forms })?;
+        Ok(Self { schema, relation, column })
+    }
+}
+
+impl NameGlob {
+    /// Whether the name matches. `schema` is empty where it is not known.
+    pub fn matches(&self, schema: &str, name: &str) -> bool {
+        matches(&self.name, name) && (schema.is_empty() || matches(&self.schema, schema))
+    }
+}
+
+impl FromStr for NameGlob {
+    type Err = GlobError;
+
+    fn from_str(text: &str) -> Result<Self, GlobError> {
+        let forms = "`name` or `schema.name`";
+        let [schema, name] = parts(text).ok_or_else(|| GlobError { text: text.to_owned(), forms })?;
+        Ok(Self { schema, name })
+    }
+}
+
+impl fmt::Display for NameGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.schema != "*" {
+            write!(f, "{}.", self.schema)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for NameGlob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -67,6 +107,18 @@ impl<'de> Deserialize<'de> for ColumnGlob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// The last `N` parts of a pattern; those that it leaves out match anything. None where there are more,
+/// or where one is empty.
+fn parts<const N: usize>(text: &str) -> Option<[String; N]> {
+    let mut parts = [const { String::new() }; N];
+    let mut written = split(text)?.into_iter().rev();
+    for part in parts.iter_mut().rev() {
+        *part = written.next().unwrap_or_else(|| "*".to_owned());
+    }
+    let whole = written.next().is_none() && parts.iter().all(|part| !part.is_empty());
+    whole.then_some(parts)
 }
 
 /// The parts between dots, where dots inside double quotes do not count; none where a quote is
@@ -135,6 +187,20 @@ mod tests {
         assert!(glob.matches(&name("", "people", "ssn")));
         assert!(glob.matches(&name("", "", "ssn")));
         assert!(!glob.matches(&name("", "cards", "ssn")));
+    }
+
+    #[test]
+    fn names_have_two_parts() {
+        let matches = |glob: &str, schema, name| glob.parse::<NameGlob>().unwrap().matches(schema, name);
+        assert!(matches("orders", "public", "Orders") && matches("public.ord*", "public", "orders"));
+        assert!(matches("public.orders", "", "orders"), "a schema that is not known matches");
+        assert!(!matches("public.orders", "hr", "orders") && !matches("orders", "public", "orders_2024"));
+        for pattern in ["", "a.", "a.b.c", r#"a."b"#] {
+            assert!(pattern.parse::<NameGlob>().is_err(), "{pattern}");
+        }
+        for pattern in ["orders", "public.orders"] {
+            assert_eq!(pattern.parse::<NameGlob>().unwrap().to_string(), pattern);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod glob;
 pub mod guest;
 pub mod host;
 mod json;
+mod kinds;
 mod policy;
 mod settings;
 #[cfg(not(target_family = "wasm"))]
@@ -26,7 +27,8 @@ pub use bindings::{
     },
 };
 pub use facts::Sql;
-pub use glob::{ColumnGlob, GlobError};
+pub use glob::{ColumnGlob, GlobError, NameGlob};
+pub use kinds::{KindError, KindPrefix, classes_of_kind, named_class};
 pub use policy::{NoSettings, Policy};
 
 #[cfg(target_family = "wasm")]
