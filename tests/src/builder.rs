@@ -11,12 +11,17 @@ use crate::{
     users,
 };
 
+/// What `HOOK_SECRET` holds in a gateway's environment: the secret that its webhooks may be signed with.
+pub const HOOK_SECRET: &str = "signed, sealed, delivered";
+
 /// What a gateway is to be, before it starts.
 pub struct Builder {
     targets: Vec<Target>,
     top: String,
     tls: Option<(String, String)>,
     listen: String,
+    admin: Option<u16>,
+    tables: String,
     modules: Vec<(String, Vec<u8>)>,
 }
 
@@ -32,7 +37,9 @@ struct Target {
 impl Builder {
     pub(crate) fn new(database: &Database) -> Self {
         let targets = vec![Target::new(TARGET, database)];
-        Self { targets, top: String::new(), tls: None, listen: "127.0.0.1".to_owned(), modules: Vec::new() }
+        let listen = "127.0.0.1".to_owned();
+        let (top, tables, modules) = (String::new(), String::new(), Vec::new());
+        Self { targets, top, tls: None, listen, admin: None, tables, modules }
     }
 
     /// Binds a policy to the newest target, with settings as TOML keys: `columns = ["*.ssn"]`. A
@@ -89,6 +96,18 @@ impl Builder {
         self
     }
 
+    /// Serves the administration API on a free port; the group `admin` are its admins.
+    pub fn admin(mut self) -> Self {
+        self.admin = Some(free_port());
+        self
+    }
+
+    /// Adds a table of the configuration, such as `[approvals]`, with its lines.
+    pub fn table(mut self, name: &str, lines: &str) -> Self {
+        writeln!(self.tables, "[{name}]\n{lines}").expect("a string takes everything");
+        self
+    }
+
     /// Gives the gateway a certificate and its key, as PEM.
     pub fn tls(mut self, (certificate, key): (String, String)) -> Self {
         self.tls = Some((certificate, key));
@@ -130,16 +149,12 @@ impl Builder {
         }
         let config = self.config(port);
         fs::write(folder.join("sluicegate.toml"), &config).expect("our own folder");
-        let log = fs::File::create(folder.join("log")).expect("our own folder");
-        let mut command = Command::new(sluicegate_program());
-        command.args(["serve", "--config"]).arg(folder.join("sluicegate.toml")).args(["--log-level", "info"]);
-        command.env("ORDERS_PASSWORD", APP_PASSWORD).current_dir(&folder);
-        command.stdout(log.try_clone().expect("a file handle can be doubled")).stderr(log);
-        Gateway { process: Guarded::start(command, "TERM", &folder), port, config, expects_failure: false }
+        let process = Guarded::start(serve(&folder), "TERM", &folder);
+        Gateway { process, port, admin: self.admin, config, expects_failure: false }
     }
 
     fn deploy_bound(&mut self) {
-        for name in ["pii-mask", "sql-guard"] {
+        for name in ["hold-for-approval", "pii-mask", "sql-guard"] {
             let bound = self.targets.iter().flat_map(|target| &target.policies).any(|text| text.contains(name));
             if bound && !self.modules.iter().any(|(given, _)| given == name) {
                 self.modules.push((name.to_owned(), policies::shipped(name)));
@@ -154,6 +169,11 @@ impl Builder {
         if self.tls.is_some() {
             text.push_str("[tls]\ncert = \"gate.pem\"\nkey = \"gate.key\"\n");
         }
+        if let Some(port) = self.admin {
+            writeln!(text, "[admin]\nlisten = \"127.0.0.1:{port}\"\nadmins = [\"group:admin\"]")
+                .expect("a string takes everything");
+        }
+        text.push_str(&self.tables);
         text.push_str(users::config());
         for Target { name, address, database, allow, extra, policies } in &self.targets {
             write!(
@@ -183,6 +203,16 @@ impl Target {
             policies: Vec::new(),
         }
     }
+}
+
+/// `sluicegate serve` in a folder that has its configuration. Its log is added to.
+pub(crate) fn serve(folder: &Path) -> Command {
+    let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("our own folder");
+    let mut command = Command::new(sluicegate_program());
+    command.args(["serve", "--config"]).arg(folder.join("sluicegate.toml")).args(["--log-level", "info"]);
+    command.env("ORDERS_PASSWORD", APP_PASSWORD).env("HOOK_SECRET", HOOK_SECRET).current_dir(folder);
+    command.stdout(log.try_clone().expect("a file handle can be doubled")).stderr(log);
+    command
 }
 
 fn write_secret(path: &Path, text: &str) {

@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    builder::Builder,
+    api::Api,
+    builder::{self, Builder},
     client::Endpoint,
     guard::Guarded,
     postgres::{APP_PASSWORD, Database},
@@ -24,6 +25,7 @@ pub const TARGET: &str = "orders";
 pub struct Gateway {
     pub(crate) process: Guarded,
     pub(crate) port: u16,
+    pub(crate) admin: Option<u16>,
     pub(crate) config: String,
     pub(crate) expects_failure: bool,
 }
@@ -47,6 +49,16 @@ impl Gateway {
     /// The TCP port it serves.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its administration API, called without credentials. It has one where [`Builder::admin`] gave it one.
+    pub fn api(&self) -> Api {
+        Api::on_port(self.admin.expect("the test's gateway serves an API"))
+    }
+
+    /// The same on the socket of whoever runs it.
+    pub fn socket(&self) -> Api {
+        Api::on_socket(self.folder().join("data/admin.sock"))
     }
 
     /// The folder with its configuration, its policies and its data.
@@ -114,6 +126,21 @@ impl Gateway {
     /// Asks it to stop; says whether it did so by itself within `limit`.
     pub fn stop(&mut self, limit: Duration) -> bool {
         self.process.stop(limit)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after it has ended, with its configuration as it is, and waits until it serves.
+    pub fn start_again(&mut self) {
+        let from = self.log().len();
+        self.process.again(builder::serve(self.process.folder()));
+        eventually("the gateway serves again", Duration::from_secs(60), || {
+            assert!(self.process.is_running(), "the gateway ended: {}", self.log());
+            self.log().get(from..).unwrap_or_default().contains(" ready ")
+        });
     }
 
     /// Whether it still runs.

@@ -11,9 +11,11 @@ use std::{
 };
 
 /// Reads one line; `done` means that the server has already been waited for. Otherwise the server
-/// gets signal $2, five seconds, and then the signal that cannot be refused.
+/// gets signal $2, five seconds, and then the signal that cannot be refused. After `keep`, another server
+/// goes on in the same folder.
 const REAPER: &str = r#"
 read -r word || word=died
+[ "$word" = keep ] && exit 0
 if [ "$word" != done ]; then
     kill "-$2" "$1" 2>/dev/null
     tries=0
@@ -37,16 +39,31 @@ impl Guarded {
         // Groups of their own, so that Ctrl-C at the terminal reaches the tests and nothing else.
         let child = command.process_group(0).stdin(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
-        let reaper = Command::new("sh")
-            .args(["-c", REAPER, "reaper", &child.id().to_string(), signal])
-            .arg(folder)
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh is a program");
+        let reaper = reaper(&child, signal, folder);
         Self { child, reaper, signal, folder: folder.to_owned() }
+    }
+
+    /// Starts another server in the folder of one that has ended.
+    pub fn again(&mut self, mut command: Command) {
+        assert!(!self.is_running(), "the server has not ended yet");
+        let child = command.process_group(0).stdin(Stdio::null()).spawn();
+        self.child = child.unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+        self.dismiss_reaper(b"keep\n");
+        self.reaper = reaper(&self.child, self.signal, &self.folder);
+    }
+
+    fn dismiss_reaper(&mut self, word: &[u8]) {
+        if let Some(mut pipe) = self.reaper.stdin.take() {
+            let _ = pipe.write_all(word);
+        }
+        let _ = self.reaper.wait();
+    }
+
+    /// Ends the server as a crash would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Its process id.
@@ -90,9 +107,18 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         self.stop(Duration::from_secs(5));
-        if let Some(mut pipe) = self.reaper.stdin.take() {
-            let _ = pipe.write_all(b"done\n");
-        }
-        let _ = self.reaper.wait();
+        self.dismiss_reaper(b"done\n");
     }
+}
+
+fn reaper(child: &Child, signal: &str, folder: &Path) -> Child {
+    Command::new("sh")
+        .args(["-c", REAPER, "reaper", &child.id().to_string(), signal])
+        .arg(folder)
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh is a program")
 }

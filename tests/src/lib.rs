@@ -1,6 +1,7 @@
 //! The harness of the end-to-end tests: it starts a real PostgreSQL and the real gateway, and drives
 //! real clients through it. Everything it starts ends with the test process, however that ends.
 
+pub mod api;
 pub mod builder;
 pub mod client;
 pub mod gateway;
@@ -11,8 +12,10 @@ pub mod programs;
 pub mod seed;
 pub mod tls;
 pub mod users;
+pub mod webhook;
 pub mod wire;
 
+pub use api::Api;
 pub use client::{Endpoint, Session};
 pub use gateway::Gateway;
 pub use postgres::{Database, Postgres};

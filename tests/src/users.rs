@@ -15,12 +15,15 @@ pub struct User {
 }
 
 /// Alice may use the targets, bob may use none, `ci-migrate` is named by name, and admin's group is
-/// the exception that tests make.
-pub const USERS: [User; 4] = [
+/// the exception that tests make. Dave and erin approve; dora could, and may use the targets too.
+pub const USERS: [User; 7] = [
     User { name: "alice", groups: r#"["engineering"]"#, secret: "correct horse battery" },
     User { name: "bob", groups: "[]", secret: "bob's own secret" },
     User { name: "ci-migrate", groups: "[]", secret: "a job's long secret" },
     User { name: "admin", groups: r#"["admin"]"#, secret: "in case of fire" },
+    User { name: "dave", groups: r#"["dba"]"#, secret: "dave looks at it twice" },
+    User { name: "erin", groups: r#"["dba"]"#, secret: "erin looks at it once" },
+    User { name: "dora", groups: r#"["engineering", "dba"]"#, secret: "dora asks and answers" },
 ];
 
 /// The secret of a user of [`USERS`].
