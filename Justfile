@@ -5,6 +5,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 cache_target := env("XDG_CACHE_HOME", env("HOME", "/root") / ".cache") / "sluicegate-target"
 chosen_target := env("CARGO_TARGET_DIR", "")
 target := if chosen_target != "" { chosen_target } else if path_exists(cache_target) == "true" { cache_target } else { justfile_directory() / "target" }
+schemathesis := env("XDG_CACHE_HOME", env("HOME", "/root") / ".cache") / "sluicegate-schemathesis"
 policies := justfile_directory() / "target/policies"
 # Policies are built inside the clone: cargo gives a .wasm no name of its own, so two clones that share
 # a target directory would take each other's.
@@ -24,7 +25,7 @@ demo *ARGS: _setup policies _build
 tour: (demo "--tour")
 
 # Runs every test, those against real servers and real clients included.
-test: _setup policies _guest _build
+test: _setup _setup-schemathesis policies _guest _build
     cargo test --workspace --no-fail-fast
 
 # Checks formatting, clippy and the house rules that the compiler cannot hold.
@@ -105,6 +106,21 @@ _setup-wasm: _setup-rust
     fi
     echo "setup: adding Rust's target wasm32-unknown-unknown"
     rustup target add wasm32-unknown-unknown
+
+# What fuzzes the API, from PyPI: once, into an environment of its own beside what cargo keeps.
+_setup-schemathesis:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    wanted="{{ justfile_directory() }}/tests/schemathesis.txt"
+    cmp -s "$wanted" "{{ schemathesis }}/installed.txt" && exit 0
+    if ! python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+        echo "error: Python 3.10 or later with venv is missing; install it (Debian: apt-get install python3 python3-venv) and run this again." >&2
+        exit 1
+    fi
+    echo "setup: installing schemathesis from PyPI into {{ schemathesis }}"
+    python3 -m venv --clear "{{ schemathesis }}"
+    "{{ schemathesis }}/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+    cp "$wanted" "{{ schemathesis }}/installed.txt"
 
 # The server's programs are looked for in PATH and where Debian puts them.
 _setup-postgres:
