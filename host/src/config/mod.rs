@@ -1,12 +1,17 @@
 //! The configuration: one TOML file, read into what the gateway needs and nothing more. Everything
 //! found wrong is reported at once, with its place; see [`report`].
 //!
-//! * [`parse`] and [`targets`] go through the file and check what can be known from the text alone.
+//! * [`parse`], [`control`], [`record`] and [`targets`] go through the file, and with [`cross`] check what
+//!   can be known from the text alone.
 //! * [`world`] checks what the text points to: secrets, certificates, modules and their settings.
-//! * [`fields`] and [`section`] are how tables become structs.
+//! * [`fields`], [`section`] and [`amounts`] are how tables become structs.
 
+mod amounts;
+mod control;
+mod cross;
 mod fields;
 mod parse;
+mod record;
 pub mod report;
 pub mod section;
 mod targets;
@@ -23,8 +28,11 @@ use std::{
 };
 
 use anyhow::Context;
-use sluicegate_core::{Principal, policy::Binding, record::Recording};
+use sluicegate_core::{
+    HoldInTransaction, Principal, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource,
+};
 use sluicegate_identity::User;
+use url::Url;
 
 use crate::serve::{Protocol, ProtocolTarget};
 use report::{Problem, Report};
@@ -49,6 +57,12 @@ pub struct Config {
     pub allow_plaintext: bool,
     /// Where to listen, one address for each protocol at most.
     pub listen: Vec<Listen>,
+    /// The API over TCP; none without `[admin]`.
+    pub admin: Option<Admin>,
+    /// How commands wait for people.
+    pub approvals: Approvals,
+    /// What the record keeps.
+    pub record: Record,
     /// Where policies come from.
     pub policies: Policies,
     /// The built-in users.
@@ -75,6 +89,64 @@ pub struct Listen {
     pub protocol: &'static Protocol,
     /// The address.
     pub address: SocketAddr,
+    at: Range<usize>,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Who may use all of it, and answers where a policy names no approvers.
+    pub admins: Vec<Principal>,
+    at: Range<usize>,
+    listen_at: Range<usize>,
+    admins_at: Vec<Range<usize>>,
+}
+
+/// `[approvals]`.
+#[derive(Debug, Clone)]
+pub struct Approvals {
+    /// How many may be pending, and for how long.
+    pub limits: ApprovalLimits,
+    /// Who else is told of them.
+    pub webhook: Option<Webhook>,
+}
+
+/// `[approvals.webhook]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// What is posted to: https, or a loopback address. Whoever knows it may be able to post there too,
+    /// so it is shown without its path.
+    pub url: Url,
+    /// What requests are signed with.
+    pub secret: SecretSource,
+    secret_at: Range<usize>,
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let origin = self.url.origin().ascii_serialization();
+        f.debug_struct("Webhook").field("url", &origin).field("secret", &self.secret).finish_non_exhaustive()
+    }
+}
+
+/// `[record]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// How many bytes of each command's results are kept; 0 for none.
+    pub output: usize,
+    /// How long sessions are kept where their target does not say.
+    pub retention: Retention,
+}
+
+/// How long sessions that have ended are kept. Where neither is set, for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Until they are this old.
+    pub age: Option<Duration>,
+    /// Until there are newer ones of this many bytes.
+    pub size: Option<u64>,
 }
 
 /// `[policies]`.
@@ -96,6 +168,10 @@ pub struct Target {
     pub protocol: &'static Protocol,
     /// Who may use it.
     pub allow: Vec<Principal>,
+    /// Whether commands are held while a transaction is open.
+    pub hold_in_transaction: HoldInTransaction,
+    /// How long its sessions are kept; none for what `[record]` says.
+    pub retention: Option<Retention>,
     /// Its policies, in the file's order.
     pub bindings: Vec<Binding>,
     /// What its protocol needs to know.

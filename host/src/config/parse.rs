@@ -9,7 +9,6 @@ use std::{
 };
 
 use serde::Deserialize;
-use sluicegate_core::Principal;
 use sluicegate_identity::{BuiltinUsers, User};
 use toml::{
     Spanned,
@@ -17,7 +16,7 @@ use toml::{
 };
 
 use super::{
-    Config, Listen, Loaded, Policies, Target, Tls,
+    Config, Listen, Loaded, Policies, Tls,
     report::{Problem, Report},
     section,
 };
@@ -96,7 +95,11 @@ impl Reader<'_> {
         let tls = root.remove("tls").and_then(|v| self.tls(v));
         let allow_plaintext = root.remove("allow_plaintext").and_then(|v| section::value(self.report, v));
         let allow_plaintext = allow_plaintext.unwrap_or(false);
-        let listen = self.listen(root.remove("listen"), tls.is_some() || allow_plaintext);
+        let exposed = tls.is_some() || allow_plaintext;
+        let listen = self.listen(root.remove("listen"), exposed);
+        let admin = root.remove("admin").and_then(|v| self.admin(v, exposed));
+        let approvals = self.approvals(root.remove("approvals"));
+        let record = self.record(root.remove("record"));
         let policies = self.policies(root.remove("policies"));
         let users = self.users(root.remove("identity"));
         let targets = self.targets(root.remove("target"));
@@ -104,7 +107,7 @@ impl Reader<'_> {
             section::unknown_key(self.report, "", key.get_ref(), key.span(), section::TOP);
         }
         if self.report.errors() == 0 {
-            self.cross_check(&users, &targets, &listen);
+            self.cross_check(&users, &targets, &listen, admin.as_ref());
         }
         Some(Config {
             path: path.to_owned(),
@@ -114,6 +117,9 @@ impl Reader<'_> {
             tls,
             allow_plaintext,
             listen,
+            admin,
+            approvals,
+            record,
             policies: policies?,
             users,
             targets: targets.into_iter().map(|(target, _)| target).collect(),
@@ -142,7 +148,7 @@ impl Reader<'_> {
         Some(Policies { dir, deadline: deadline_ms.map(|d| Duration::from_millis(d.into_inner())), span })
     }
 
-    /// `[listen]`: a key for each protocol. Without `exposed` only loopback addresses are fine.
+    /// `[listen]`: a key for each protocol.
     fn listen(&mut self, value: Option<Spanned<DeValue<'_>>>, exposed: bool) -> Vec<Listen> {
         let mut found = Vec::new();
         let Some(table) = value.and_then(|value| section::table(self.report, "[listen]", value)) else {
@@ -157,18 +163,26 @@ impl Reader<'_> {
                 section::unknown_key(self.report, "[listen]", key.get_ref(), key.span(), &known);
                 continue;
             };
-            let span = value.span();
-            let Some(address) = self.address(value) else { continue };
-            if !address.ip().to_canonical().is_loopback() && !exposed {
-                let problem =
-                    Problem::error(format!("{address} can be reached from other machines, and there is no [tls]"));
-                self.report.push(problem.at(span).help(
-                    "add `[tls]` with `cert` and `key`, listen on 127.0.0.1, or set `allow_plaintext = true` at the top of the file",
-                ));
+            let at = value.span();
+            if let Some(address) = self.listen_address(value, exposed) {
+                found.push(Listen { protocol, address, at });
             }
-            found.push(Listen { protocol, address });
         }
         found
+    }
+
+    /// An address to listen on. Without `exposed` only those of loopback are fine.
+    pub(super) fn listen_address(&mut self, value: Spanned<DeValue<'_>>, exposed: bool) -> Option<SocketAddr> {
+        let span = value.span();
+        let address = self.address(value)?;
+        if !address.ip().to_canonical().is_loopback() && !exposed {
+            let problem =
+                Problem::error(format!("{address} can be reached from other machines, and there is no [tls]"));
+            self.report.push(problem.at(span).help(
+                "add `[tls]` with `cert` and `key`, listen on 127.0.0.1, or set `allow_plaintext = true` at the top of the file",
+            ));
+        }
+        Some(address)
     }
 
     fn address(&mut self, value: Spanned<DeValue<'_>>) -> Option<SocketAddr> {
@@ -228,46 +242,6 @@ impl Reader<'_> {
         if let Some(first) = names.insert(name.to_owned(), line) {
             let problem = Problem::error(format!("the {what} `{}` is defined twice", name.escape_debug()));
             self.report.push(problem.at(span).help(format!("the first one is on line {first}; rename or remove one")));
-        }
-    }
-
-    /// What needs several sections to be seen.
-    fn cross_check(&mut self, users: &[User], targets: &[(Target, Vec<Range<usize>>)], listen: &[Listen]) {
-        if users.is_empty() {
-            let problem = Problem::warning("there are no users, so nobody can sign in");
-            self.report.push(problem.help("add `[[identity.user]]` with `name`, `groups` and `secret_hash`"));
-        }
-        if targets.is_empty() {
-            let problem = Problem::warning("there are no targets, so there is nothing to reach");
-            self.report.push(problem.help("add `[[target]]` with `name`, `protocol`, `address` and `allow`"));
-        }
-        for (target, allow_at) in targets {
-            let name = target.name.escape_debug();
-            if target.allow.is_empty() && allow_at.is_empty() {
-                let problem =
-                    Problem::warning(format!("nobody can use the target `{name}`")).at(target.spans.name.clone());
-                self.report.push(problem.help("add, for example, `allow = [\"group:engineering\"]`"));
-            }
-            for (principal, at) in target.allow.iter().zip(allow_at) {
-                let known = match principal {
-                    Principal::User(name) => users.iter().any(|u| u.name == *name),
-                    Principal::Group(name) => users.iter().any(|u| u.groups.contains(name)),
-                };
-                if !known {
-                    let what = match principal {
-                        Principal::User(name) => format!("there is no user `{}`", name.escape_debug()),
-                        Principal::Group(name) => format!("no user belongs to the group `{}`", name.escape_debug()),
-                    };
-                    self.report
-                        .push(Problem::warning(format!("{what}, so `{principal}` lets nobody in")).at(at.clone()));
-                }
-            }
-            if !listen.iter().any(|l| l.protocol.name == target.protocol.name) {
-                let protocol = target.protocol.name;
-                let problem = Problem::warning(format!("nothing listens for the protocol of the target `{name}`"));
-                let help = format!("add `{protocol} = \"127.0.0.1:PORT\"` to [listen]");
-                self.report.push(problem.at(target.spans.name.clone()).help(help));
-            }
         }
     }
 }

@@ -20,8 +20,8 @@ const BOLD: Style = Style::new().bold();
 /// The most bytes of a line that are shown.
 const MAX_LINE: usize = 160;
 
-/// Beside the protocols' own, the key whose value is not shown.
-const SECRET_HASH: &str = "secret_hash";
+/// Beside the protocols' own, the keys whose values are not shown.
+const SECRET_KEYS: &[&str] = &["secret_hash", "secret"];
 
 /// How grave a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -203,7 +203,7 @@ impl Report {
 fn shown(line: &str, conceal_from: Option<usize>) -> String {
     let assigned = |key_at: usize| line.get(key_at..)?.find('=').map(|at| key_at + at + 1);
     let is_literal = |at: &usize| !line.get(*at..).unwrap_or_default().trim_start().starts_with('{');
-    let keys = PROTOCOLS.iter().flat_map(|protocol| protocol.secret_keys).chain([&SECRET_HASH]);
+    let keys = PROTOCOLS.iter().flat_map(|protocol| protocol.secret_keys).chain(SECRET_KEYS);
     let secret = keys.filter_map(|key| line.find(key)).filter_map(assigned).filter(is_literal).min();
     let cut = conceal_from.and_then(assigned).into_iter().chain(secret).min();
     let (kept, tail) = match cut {

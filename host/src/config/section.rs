@@ -15,14 +15,25 @@ use super::{
 };
 
 /// The keys at the top of the file, to tell a key that slipped into the section above it.
-pub const TOP: &[&str] =
-    &["data_dir", "recording", "allow_plaintext", "tls", "listen", "policies", "identity", "target"];
+pub const TOP: &[&str] = &[
+    "data_dir",
+    "recording",
+    "allow_plaintext",
+    "tls",
+    "listen",
+    "admin",
+    "approvals",
+    "record",
+    "policies",
+    "identity",
+    "target",
+];
 
 /// The keys of a target that are the same for every protocol.
-pub const TARGET: &[&str] = &["name", "protocol", "allow", "policy"];
+pub const TARGET: &[&str] = &["name", "protocol", "allow", "hold_in_transaction", "retention", "policy"];
 
 /// What the contract names and this version does not have.
-const NOT_YET: &[&str] = &["admin", "oidc", "http", "kubernetes"];
+const NOT_YET: &[&str] = &["oidc", "http", "kubernetes"];
 
 /// What people write, and what it is called here, where the two are too far apart to look misspelt.
 const OTHERWISE_CALLED: &[(&str, &str)] = &[

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, ops::Range, path::Path};
 
-use sluicegate_core::{Principal, policy::Binding};
+use sluicegate_core::policy::Binding;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -30,7 +30,9 @@ impl Reader<'_> {
         let mut table = table.into_inner();
         let name: Option<Spanned<String>> = self.required(&mut table, "name", span.clone());
         let protocol: Option<Spanned<String>> = self.required(&mut table, "protocol", span.clone());
-        let (allow, allow_at) = self.allow(table.remove("allow"));
+        let (allow, allow_at) = self.principals("allow", table.remove("allow"));
+        let hold = table.remove("hold_in_transaction").map(|v| section::value(self.report, v));
+        let retention = table.remove("retention").map(|retention| self.retention(retention));
         let policies = table.remove("policy").map(|v| section::tables(self.report, "target.policy", v));
         let bindings: Vec<_> = policies.into_iter().flatten().filter_map(|policy| self.binding(policy)).collect();
         let name = name?;
@@ -42,13 +44,16 @@ impl Reader<'_> {
             self.report.push(problem.help("clients ask for the target by this name"));
         }
         let protocol = self.protocol(&protocol?)?;
-        self.secret_sources(protocol, &mut table);
+        for key in protocol.secret_keys {
+            self.secret_source(key, &mut table);
+        }
         let keys = table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect();
         let mut settings = (protocol.read_target)(self.report, Spanned::new(span, table))?;
         settings.resolve_paths(&self.base);
         let (bindings, at): (Vec<_>, Vec<_>) = bindings.into_iter().unzip();
         let spans = TargetSpans { name: name_at, keys, bindings: at };
-        Some((Target { name, protocol, allow, bindings, settings, spans }, allow_at))
+        let hold_in_transaction = hold.flatten().unwrap_or_default();
+        Some((Target { name, protocol, allow, hold_in_transaction, retention, bindings, settings, spans }, allow_at))
     }
 
     fn protocol(&mut self, name: &Spanned<String>) -> Option<&'static Protocol> {
@@ -65,25 +70,6 @@ impl Reader<'_> {
             self.report.push(problem.at(name.span()).help(help));
         }
         found
-    }
-
-    fn allow(&mut self, value: Option<Spanned<DeValue<'_>>>) -> (Vec<Principal>, Vec<Range<usize>>) {
-        if let Some(value) = &value
-            && let DeValue::String(one) = value.get_ref()
-        {
-            let problem = Problem::error("`allow` is a list").at(value.span());
-            self.report.push(problem.help(format!("write `allow = [\"{}\"]`", one.escape_debug())));
-            return (Vec::new(), Vec::new());
-        }
-        let texts: Option<Vec<Spanned<String>>> = value.and_then(|value| section::value(self.report, value));
-        let mut allow = Vec::new();
-        for text in texts.into_iter().flatten() {
-            match text.get_ref().parse::<Principal>() {
-                Ok(principal) => allow.push((principal, text.span())),
-                Err(error) => self.report.push(Problem::error(error.to_string()).at(text.span())),
-            }
-        }
-        allow.into_iter().unzip()
     }
 
     fn binding(&mut self, table: Table<'_>) -> Option<(Binding, BindingSpans)> {
@@ -104,17 +90,6 @@ impl Reader<'_> {
         Some((binding, BindingSpans { module: module_at, settings: settings_at }))
     }
 
-    /// A secret written into the file is named and never shown, so serde must not see it.
-    fn secret_sources(&mut self, protocol: &Protocol, table: &mut DeTable<'_>) {
-        for key in protocol.secret_keys {
-            let Some((message, help)) = table.get(*key).and_then(|value| wrong_source(key, value.get_ref())) else {
-                continue;
-            };
-            let Some(value) = table.remove(*key) else { continue };
-            self.report.push(Problem::error(message).at(value.span()).help(help).conceal());
-        }
-    }
-
     fn required<T: serde::de::DeserializeOwned>(
         &mut self,
         table: &mut DeTable<'_>,
@@ -132,7 +107,7 @@ impl Reader<'_> {
 }
 
 /// What is wrong with the source of a secret, and what to write.
-fn wrong_source(key: &str, value: &DeValue<'_>) -> Option<(String, String)> {
+pub(super) fn wrong_source(key: &str, value: &DeValue<'_>) -> Option<(String, String)> {
     let help = format!("write `{key} = {{ env = \"NAME\" }}` or `{key} = {{ file = \"path\" }}`");
     let DeValue::Table(source) = value else {
         return Some((format!("a `{key}` is never written into this file"), help));

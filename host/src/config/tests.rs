@@ -1,5 +1,7 @@
 //! What people see when a configuration is wrong, word for word and place for place.
 
+mod keys;
+
 use std::path::Path;
 
 use super::{
@@ -78,8 +80,8 @@ error: unknown key `dri` in [policies]
 fn every_mistake_is_reported_at_once_in_the_file_s_order() {
     let text = r#"recording = "strickt"
 polices = {}
-[admin]
-listen = "127.0.0.1:1"
+[[identity.oidc]]
+issuer = "https://id.example.com"
 [listen]
 postgres = "0.0.0.0:15432"
 mysql = "127.0.0.1:1"
@@ -115,7 +117,7 @@ settings = { since = 2020-01-01 }
     let expected = [
         (1, "unknown value `strickt`, expected `ordered` or `strict`"),
         (2, "unknown key `polices` at the top of the file"),
-        (3, "`admin` is not supported by this version of Sluicegate"),
+        (3, "`oidc` is not supported by this version of Sluicegate"),
         (6, "0.0.0.0:15432 can be reached from other machines, and there is no [tls]"),
         (7, "unknown key `mysql` in [listen]"),
         (12, "the user `alice` is defined twice"),

@@ -2,16 +2,20 @@
 
 use std::{ops::Range, path::PathBuf};
 
+use secrecy::ExposeSecret;
 use sluicegate_net::{Chain, ServerTls, TlsError, TlsFiles};
 
 use super::{Config, Problem, Report, Target};
 use crate::serve::gateway::bindings;
 
+/// The fewest bytes of the secret that webhooks are signed with.
+const MIN_WEBHOOK_SECRET: usize = 16;
 const PATHS: &str = "paths start from the configuration's folder";
 
 /// Checks the files: certificates, secrets, modules.
 pub fn files(config: &Config, report: &mut Report) {
     certificate(config, report);
+    webhook(config, report);
     for target in &config.targets {
         secrets(target, report);
     }
@@ -55,6 +59,20 @@ fn certificate(config: &Config, report: &mut Report) {
         };
         report.push(tls_problem(&error).at(at));
     }
+}
+
+/// A signature with a secret that is short enough to be tried out proves nothing.
+fn webhook(config: &Config, report: &mut Report) {
+    let Some(webhook) = &config.approvals.webhook else { return };
+    let problem = match webhook.secret.read() {
+        Err(error) => Problem::error(error.to_string()),
+        Ok(secret) if secret.expose_secret().len() < MIN_WEBHOOK_SECRET => {
+            let message = format!("the webhook's `secret` is shorter than {MIN_WEBHOOK_SECRET} bytes");
+            Problem::error(message).help("make one with, for example, `openssl rand -hex 32`")
+        }
+        Ok(_) => return,
+    };
+    report.push(problem.at(webhook.secret_at.clone()));
 }
 
 fn secrets(target: &Target, report: &mut Report) {

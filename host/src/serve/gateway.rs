@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sluicegate_admin::{self as admin, AdminSocket, Api};
-use sluicegate_core::{Gate, TargetAccess, record::RecordError};
+use sluicegate_core::{Approvals, Gate, GateParts, TargetAccess, record::RecordError};
 use sluicegate_identity::BuiltinUsers;
 use sluicegate_net::{Exposure, Limits, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
 use sluicegate_policy_engine::{ApplyError, PolicyConfig, PolicyHost, TargetBindings};
@@ -51,7 +51,15 @@ impl Gateway {
         let policies = PolicyHost::start(config.policy_engine())?;
         block_in_place(|| policies.apply(bindings(&config.targets)))?;
         let users = Arc::new(BuiltinUsers::new(&config.users)?);
-        let gate = Gate::new(users.clone(), policies.clone(), recorder.clone(), config.recording);
+        let approvals = Approvals::new(config.approvals.limits, recorder.clone(), None);
+        let gate = Gate::new(GateParts {
+            authenticator: users.clone(),
+            policies: policies.clone(),
+            recorder: recorder.clone(),
+            recording: config.recording,
+            max_output: config.record.output,
+            approvals: Arc::clone(&approvals),
+        });
         let (gate, mut tasks) = (Arc::new(gate), JoinSet::new());
         let (stopper, stop) = stop_channel();
         let (mut servers, mut certificates, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
@@ -184,7 +192,11 @@ impl Gateway {
     fn prepare(&self, config: &Config) -> anyhow::Result<impl FnOnce() + use<>> {
         let prepared = self.servers.iter().map(|server| Arc::clone(server).prepare(&config.targets));
         let prepared: Vec<_> = prepared.collect::<anyhow::Result<_>>()?;
-        let access = |target: &Target| TargetAccess { protocol: target.protocol.name, allow: target.allow.clone() };
+        let access = |target: &Target| TargetAccess {
+            protocol: target.protocol.name,
+            allow: target.allow.clone(),
+            hold_in_transaction: target.hold_in_transaction,
+        };
         let access = config.targets.iter().map(|target| (target.name.clone(), access(target))).collect();
         let gate = Arc::clone(&self.gate);
         Ok(move || {

@@ -1,0 +1,90 @@
+//! What needs several sections of the file to be seen. All of it can be asked only of a text without
+//! errors.
+
+use std::{net::SocketAddr, ops::Range};
+
+use sluicegate_core::Principal;
+use sluicegate_identity::User;
+
+use super::{Admin, Listen, Target, parse::Reader, report::Problem};
+
+/// Targets, each with the places of its `allow` rules.
+type Targets = [(Target, Vec<Range<usize>>)];
+
+impl Reader<'_> {
+    pub(super) fn cross_check(&mut self, users: &[User], targets: &Targets, listen: &[Listen], admin: Option<&Admin>) {
+        if users.is_empty() {
+            let problem = Problem::warning("there are no users, so nobody can sign in");
+            self.report.push(problem.help("add `[[identity.user]]` with `name`, `groups` and `secret_hash`"));
+        }
+        if targets.is_empty() {
+            let problem = Problem::warning("there are no targets, so there is nothing to reach");
+            self.report.push(problem.help("add `[[target]]` with `name`, `protocol`, `address` and `allow`"));
+        }
+        if let Some(admin) = admin {
+            self.admins(admin, users);
+        }
+        for (target, allow_at) in targets {
+            self.reachable(target, allow_at, users, listen);
+        }
+        self.addresses(listen, admin);
+    }
+
+    fn admins(&mut self, admin: &Admin, users: &[User]) {
+        if admin.admins.is_empty() {
+            let problem =
+                Problem::warning("nobody is an admin, so nobody can approve where a policy names no approvers");
+            self.report.push(problem.at(admin.at.clone()).help("add, for example, `admins = [\"group:admin\"]`"));
+        }
+        for (principal, at) in admin.admins.iter().zip(&admin.admins_at) {
+            if let Some(nobody) = nobody(principal, users) {
+                let problem = Problem::warning(format!("{nobody}, so `{principal}` makes nobody an admin"));
+                self.report.push(problem.at(at.clone()));
+            }
+        }
+    }
+
+    fn reachable(&mut self, target: &Target, allow_at: &[Range<usize>], users: &[User], listen: &[Listen]) {
+        let name = target.name.escape_debug();
+        if target.allow.is_empty() && allow_at.is_empty() {
+            let problem = Problem::warning(format!("nobody can use the target `{name}`")).at(target.spans.name.clone());
+            self.report.push(problem.help("add, for example, `allow = [\"group:engineering\"]`"));
+        }
+        for (principal, at) in target.allow.iter().zip(allow_at) {
+            if let Some(nobody) = nobody(principal, users) {
+                let problem = Problem::warning(format!("{nobody}, so `{principal}` lets nobody in"));
+                self.report.push(problem.at(at.clone()));
+            }
+        }
+        if !listen.iter().any(|l| l.protocol.name == target.protocol.name) {
+            let protocol = target.protocol.name;
+            let problem = Problem::warning(format!("nothing listens for the protocol of the target `{name}`"));
+            let help = format!("add `{protocol} = \"127.0.0.1:PORT\"` to [listen]");
+            self.report.push(problem.at(target.spans.name.clone()).help(help));
+        }
+    }
+
+    /// An address serves one thing. Port 0 is another one each time.
+    fn addresses(&mut self, listen: &[Listen], admin: Option<&Admin>) {
+        let protocols = listen.iter().map(|listen| (listen.protocol.name, listen.address, &listen.at));
+        let admin = admin.map(|admin| ("the API of [admin]", admin.listen, &admin.listen_at));
+        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+        for (what, address, at) in protocols.chain(admin).filter(|(_, address, _)| address.port() != 0) {
+            if let Some((first, _)) = taken.iter().find(|(_, other)| *other == address) {
+                let problem = Problem::error(format!("{what} cannot listen on {address}, because {first} does"));
+                self.report.push(problem.at(at.clone()).help("choose another port for one of them"));
+            }
+            taken.push((what, address));
+        }
+    }
+}
+
+/// Why the principal is nobody; none where it is somebody.
+fn nobody(principal: &Principal, users: &[User]) -> Option<String> {
+    match principal {
+        Principal::User(name) if users.iter().any(|user| user.name == *name) => None,
+        Principal::Group(name) if users.iter().any(|user| user.groups.contains(name)) => None,
+        Principal::User(name) => Some(format!("there is no user `{}`", name.escape_debug())),
+        Principal::Group(name) => Some(format!("no user belongs to the group `{}`", name.escape_debug())),
+    }
+}

@@ -1,0 +1,233 @@
+//! `[admin]`, `[approvals]`, `[record]` and what targets say about holds and retention: what is read,
+//! and what is refused with which words.
+
+use std::time::Duration;
+
+use sluicegate_core::{HoldInTransaction, approvals::ApprovalLimits, secret::SecretSource};
+
+use super::{super::Retention, *};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A good file whose target says `target` too, and with `sections` at its end.
+fn with(target: &str, sections: &str) -> String {
+    GOOD.replace(
+        "[[target.policy]]\nmodule = \"pii-mask\"",
+        &format!("{target}\n[[target.policy]]\nmodule = \"pii-mask\""),
+    ) + sections
+}
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    let config = load(GOOD).config.unwrap();
+    assert!(config.admin.is_none() && config.approvals.webhook.is_none());
+    assert_eq!(config.approvals.limits, ApprovalLimits::default());
+    assert_eq!((config.record.output, config.record.retention), (8 * 1024, Retention::default()));
+    let target = &config.targets[0];
+    assert_eq!((target.hold_in_transaction, target.retention), (HoldInTransaction::Allow, None));
+    let admin = load(&with("", "[admin]\nadmins = [\"group:engineering\"]")).config.unwrap().admin.unwrap();
+    assert_eq!(admin.listen.to_string(), "127.0.0.1:7400");
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = with(
+        "hold_in_transaction = \"deny\"\nretention = { age = \"7d\" }",
+        r#"[admin]
+listen = "[::1]:7500"
+admins = ["group:engineering", "user:alice"]
+[approvals]
+expires = "1h 30m"
+max_pending = 7
+max_pending_per_identity = 2
+[approvals.webhook]
+url = "https://chat.example.com/hooks/T0PS3CRET"
+secret = { file = "hook.secret" }
+[record]
+output = "16KiB"
+retention = { age = "90d", size = "10GiB" }
+"#,
+    );
+    let Loaded { config, report, .. } = load(&text);
+    assert_eq!(report.render(), "");
+    let config = config.unwrap();
+    let admin = config.admin.as_ref().unwrap();
+    assert_eq!(admin.listen.to_string(), "[::1]:7500");
+    assert_eq!(admin.admins.iter().map(ToString::to_string).collect::<Vec<_>>(), ["group:engineering", "user:alice"]);
+    let expected = ApprovalLimits {
+        expires: Duration::from_secs(5400),
+        max_pending: 7,
+        max_pending_per_identity: 2,
+        ..ApprovalLimits::default()
+    };
+    assert_eq!(config.approvals.limits, expected);
+    let webhook = config.approvals.webhook.as_ref().unwrap();
+    assert_eq!(webhook.url.as_str(), "https://chat.example.com/hooks/T0PS3CRET");
+    assert_eq!(webhook.secret, SecretSource::File("/etc/gate/hook.secret".into()));
+    assert!(!format!("{webhook:?}").contains("T0PS3CRET"), "{webhook:?}");
+    assert_eq!(config.record.output, 16 * 1024);
+    assert_eq!(config.record.retention, Retention { age: Some(90 * DAY), size: Some(10 << 30) });
+    let target = &config.targets[0];
+    assert_eq!(target.hold_in_transaction, HoldInTransaction::Deny);
+    assert_eq!(target.retention, Some(Retention { age: Some(7 * DAY), size: None }));
+}
+
+#[test]
+fn bounds_themselves_are_fine() {
+    for (target, sections) in [
+        ("", "[approvals]\nexpires = \"1s\"\nmax_pending = 1"),
+        ("", "[approvals]\nexpires = \"7d\"\nmax_pending = 100000\nmax_pending_per_identity = 100000"),
+        ("", "[approvals.webhook]\nurl = \"http://localhost:1/\"\nsecret = { env = \"X\" }"),
+        ("", "[approvals.webhook]\nurl = \"http://[::ffff:127.0.0.1]:1\"\nsecret = { env = \"X\" }"),
+        ("", "[record]\noutput = 0"),
+        ("", "[record]\noutput = \"64KiB\"\nretention = {}"),
+        ("retention = { age = \"1d\", size = \"1MiB\" }", ""),
+        ("retention = { age = \"100y\", size = \"1PiB\" }", ""),
+    ] {
+        let text = with(target, sections);
+        assert_eq!(rendered(&text), "", "{text}");
+    }
+    let few = load(&with("", "[approvals]\nmax_pending = 5")).config.unwrap();
+    assert_eq!(few.approvals.limits.max_pending_per_identity, 5);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let of_url = |url: &str| format!("[approvals.webhook]\nurl = \"{url}\"\nsecret = {{ env = \"X\" }}");
+    for (sections, line, message) in [
+        ("[admin]\nlistn = \"127.0.0.1:1\"", 2, "unknown key `listn` in [admin]"),
+        (
+            "[admin]\nlisten = \"0.0.0.0:7400\"",
+            2,
+            "0.0.0.0:7400 can be reached from other machines, and there is no [tls]",
+        ),
+        ("[admin]\nlisten = 7400", 2, "invalid type: integer `7400`, expected a string"),
+        (
+            "[admin]\nlisten = \"127.0.0.1:15432\"",
+            2,
+            "the API of [admin] cannot listen on 127.0.0.1:15432, because postgres does",
+        ),
+        ("[admin]\nadmins = \"group:engineering\"", 2, "`admins` is a list"),
+        ("[admin]\nadmins = [\"engineering\"]", 2, "`engineering` names nobody: write `user:NAME` or `group:NAME`"),
+        ("[approvals]\nexpire = \"1h\"", 2, "unknown key `expire` in [approvals]"),
+        (
+            "[approvals]\nexpires = 3600",
+            2,
+            "invalid type: integer `3600`, expected a length of time: write a number and a unit, such as \"90d\" or \"1h 30m\"",
+        ),
+        (
+            "[approvals]\nexpires = \"soon\"",
+            2,
+            "`soon` is not a length of time: write a number and a unit, such as \"90d\" or \"1h 30m\"",
+        ),
+        ("[approvals]\nexpires = \"500ms\"", 2, "`expires` is between 1s and 7days, and this is 500ms"),
+        ("[approvals]\nexpires = \"8d\"", 2, "`expires` is between 1s and 7days, and this is 8days"),
+        ("[approvals]\nmax_pending = 0", 2, "`max_pending` is between 1 and 100000, and this is 0"),
+        (
+            "[approvals]\nmax_pending_per_identity = 1001",
+            2,
+            "`max_pending_per_identity` is between 1 and 1000, and this is 1001",
+        ),
+        ("[approvals.webhook]\nurl = \"https://chat.example.com\"", 1, "missing key `secret`"),
+        (&of_url("chat.example.com"), 2, "the webhook's `url` is not a URL"),
+        (&of_url("ftp://127.0.0.1/"), 2, "the webhook's `url` is neither `https://` nor `http://`"),
+        (&of_url("mailto:dba@example.com"), 2, "the webhook's `url` names no host"),
+        (
+            &of_url("http://chat.example.com/"),
+            2,
+            "the webhook's `url` leaves this machine without TLS, and commands that are held would be readable on the way",
+        ),
+        (&of_url("https://gate:hunter2@chat.example.com/"), 2, "the webhook's `url` holds a user or a password"),
+        ("[record]\nretain = {}", 2, "unknown key `retain` in [record]"),
+        (
+            "[record]\noutput = \"8 kilo\"",
+            2,
+            "`8 kilo` is not a size: write a number and a unit, such as \"8KiB\" or \"10GiB\"",
+        ),
+        (
+            "[record]\noutput = -1",
+            2,
+            "invalid type: integer `-1`, expected a size: write a number and a unit, such as \"8KiB\" or \"10GiB\"",
+        ),
+        ("[record]\noutput = \"65KiB\"", 2, "`output` is between 0 B and 64.0 KiB, and this is 65.0 KiB"),
+        ("[record]\nretention = \"90d\"", 2, "`retention` is a table, and this is of type string"),
+        ("[record]\nretention = { ages = \"90d\" }", 2, "unknown key `ages` in `retention`"),
+        ("[record]\nretention = { age = \"90m\" }", 2, "`age` is between 1day and 100years, and this is 1h 30m"),
+        (
+            "[record]\nretention = { size = \"1023KiB\" }",
+            2,
+            "`size` is between 1.0 MiB and 1.0 PiB, and this is 1023.0 KiB",
+        ),
+    ] {
+        let above = GOOD.lines().count();
+        let report = load(&with("", sections).replace("\n\n[[target.policy]]", "\n[[target.policy]]")).report;
+        let findings: Vec<_> = report.findings().iter().map(|f| serde_json::to_value(f).unwrap()).collect();
+        let errors: Vec<_> = findings.iter().filter(|f| f["severity"] == "error").collect();
+        let [found] = errors[..] else { panic!("{sections}: {}", report.plain()) };
+        let place = usize::try_from(found["line"].as_u64().unwrap()).unwrap() - above;
+        assert_eq!((place, found["message"].as_str().unwrap()), (line, message), "{}", report.plain());
+        assert!(!report.plain().contains("hunter2"), "{}", report.plain());
+    }
+}
+
+#[test]
+fn what_targets_say_is_checked_too() {
+    for (target, message) in [
+        ("hold_in_transaction = true", "error: "),
+        ("hold_in_transaction = \"never\"", "error: unknown value `never`, expected `allow` or `deny`"),
+        ("retention = { size = 5 }", "error: `size` is between 1.0 MiB and 1.0 PiB, and this is 5 B"),
+        ("retension = {}", "help: did you mean `retention`?"),
+        ("hold = \"deny\"", "error: unknown key `hold` in this target"),
+    ] {
+        let text = with(target, "");
+        assert!(rendered(&text).contains(message) && load(&text).config.is_none(), "{}", rendered(&text));
+    }
+}
+
+#[test]
+fn an_admin_nobody_can_be_is_a_warning() {
+    let text = with("", "[admin]\nadmins = [\"group:admin\"]\n");
+    let expected = "warning: no user belongs to the group `admin`, so `group:admin` makes nobody an admin\n";
+    assert!(rendered(&text).starts_with(expected), "{}", rendered(&text));
+    let nobody = with("", "[admin]\n");
+    assert!(rendered(&nobody).starts_with("warning: nobody is an admin"), "{}", rendered(&nobody));
+    assert!(load(&text).config.is_some() && load(&nobody).config.is_some());
+}
+
+#[test]
+fn the_webhook_s_secret_is_never_shown() {
+    let url = "url = \"https://chat.example.com/\"";
+    for wrong in [
+        format!("[approvals.webhook]\n{url}\nsecret = \"hunter2\""),
+        format!("[approvals.webhook]\n{url}\nsceret = \"hunter2\""),
+        format!("[approvals]\nwebhook = {{ {url}, secret = \"hunter2\" }}"),
+        format!("[approvals]\nwebhook = {{ {url}, secret = {{ text = \"hunter2\" }} }}"),
+        format!("[approvals]\nwebhook = {{ {url}, secret = {{ env = \"X\" }}, password = \"hunter2\" }}"),
+        "[approvals]\nwebhook = { url = \"https://a:hunter2@chat.example.com/\", secret = { env = \"X\" } }".to_owned(),
+    ] {
+        let loaded = load(&with("", &wrong));
+        let json = serde_json::to_string(&loaded.report.findings()).unwrap();
+        let text = loaded.report.render();
+        assert!(loaded.config.is_none(), "{wrong}");
+        assert!(!text.contains("hunter2") && !json.contains("hunter2"), "{text}{json}");
+    }
+}
+
+#[test]
+fn the_webhook_s_secret_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = with("", "[approvals.webhook]\nurl = \"https://chat.example.com/\"\nsecret = { file = \"hook\" }\n");
+    let said = |content: Option<&str>| {
+        if let Some(content) = content {
+            std::fs::write(folder.path().join("hook"), content).unwrap();
+        }
+        let loaded = parse(&folder.path().join("sluicegate.toml"), text.replace("HASH", HASH));
+        let mut report = loaded.report;
+        super::super::check_files(&loaded.config.unwrap(), &mut report);
+        report.plain()
+    };
+    assert!(said(None).contains("/hook` cannot be used"), "{}", said(None));
+    assert!(said(None).contains(&format!("sluicegate.toml:{}:10\n", text.lines().count())), "{}", said(None));
+    assert!(said(Some("fifteen bytes..")).contains("the webhook's `secret` is shorter than 16 bytes"));
+    assert!(!said(Some("sixteen bytes...\n")).contains("webhook"));
+}
