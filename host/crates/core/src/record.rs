@@ -76,7 +76,8 @@ pub struct Opened {
     pub protocol: String,
     /// The client's address.
     pub client: String,
-    /// How the identity was proven: `secret` for a built-in user's.
+    /// How the identity was proven: `secret` for a built-in user's. Empty in older records.
+    #[serde(default)]
     pub authentication: String,
     /// What the client calls itself.
     pub application: String,
@@ -159,8 +160,10 @@ pub struct Outcome {
     /// none where they never were.
     pub forwarded_at: Option<i64>,
     /// How long it took from then to the end, in microseconds.
+    #[serde(default)]
     pub micros: u64,
     /// What the client got, one for each result, within the configured size.
+    #[serde(default)]
     pub output: Vec<Output>,
 }
 

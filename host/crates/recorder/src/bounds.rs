@@ -1,10 +1,10 @@
-//! How large an entry is, and how large it may be. A command may bind tens of thousands of
-//! parameters; the record keeps as many of them as fit.
+//! How large an entry is, and how large it may be. A command may bind tens of thousands of parameters
+//! and bring as many values back; the record keeps as many of them as fit, and says so.
 
 use sluicegate_core::{
     Approval, Denial, Requirement,
     policy::Opinion,
-    record::{Entry, Event, Output, RecordError},
+    record::{self, Entry, Event, Output, RecordError},
 };
 
 /// The most memory that one entry may take, in bytes.
@@ -18,26 +18,74 @@ const FIXED: usize = 256;
 /// not fit even so is an error.
 pub(crate) fn fit(entry: &mut Entry) -> Result<u32, RecordError> {
     let mut size = size_of(entry);
-    if size > MAX_ENTRY_BYTES
-        && let Event::Command(command) = &mut entry.event
-    {
-        while size > MAX_ENTRY_BYTES
-            && let Some(value) = command.values.pop()
-        {
-            size -= value_size(value.as_deref());
-            command.cut = true;
-        }
-        while size > MAX_ENTRY_BYTES
-            && let Some(resource) = command.resources.pop()
-        {
-            size -= text_size(&resource);
-            command.cut = true;
-        }
+    if size > MAX_ENTRY_BYTES {
+        let excess = size - MAX_ENTRY_BYTES;
+        size -= match &mut entry.event {
+            Event::Command(c) => cut_command(excess, &mut c.values, &mut c.resources, &mut c.cut),
+            Event::Held(approval) => cut_approval(excess, approval),
+            Event::Outcome(outcome) => cut_output(excess, &mut outcome.output),
+            _ => 0,
+        };
     }
     match u32::try_from(size) {
         Ok(fits) if size <= MAX_ENTRY_BYTES => Ok(fits),
         _ => Err(RecordError(format!("an entry has {size} bytes, and at most {MAX_ENTRY_BYTES} are kept"))),
     }
+}
+
+/// Drops the last values and then names, and returns how many bytes that saved.
+fn cut_command(excess: usize, values: &mut Vec<Option<String>>, resources: &mut Vec<String>, cut: &mut bool) -> usize {
+    let mut saved = 0;
+    while saved < excess
+        && let Some(value) = values.pop()
+    {
+        saved += value_size(value.as_deref());
+        *cut = true;
+    }
+    while saved < excess
+        && let Some(resource) = resources.pop()
+    {
+        saved += text_size(&resource);
+        *cut = true;
+    }
+    saved
+}
+
+/// What approvers read stays to the last: who may answer, and why they are asked, is never cut.
+fn cut_approval(excess: usize, approval: &mut Approval) -> usize {
+    let Approval { values, resources, context, text, cut, .. } = approval;
+    let mut saved = cut_command(excess, values, resources, cut);
+    for long in [context, text] {
+        let over = excess.saturating_sub(saved).min(long.len());
+        if over > 0 {
+            let before = long.len();
+            *long = record::cut(long, before - over).0;
+            saved += before - long.len();
+            *cut = true;
+        }
+    }
+    saved
+}
+
+/// Drops the last rows of the last results; columns alone may stay.
+fn cut_output(excess: usize, output: &mut [Output]) -> usize {
+    let mut saved = 0;
+    for result in output.iter_mut().rev() {
+        while saved < excess
+            && let Some(row) = result.rows.pop()
+        {
+            saved += row_size(&row);
+            result.cut = true;
+        }
+        // A target may have tens of thousands of columns in a result without rows.
+        while saved < excess
+            && let Some(column) = result.columns.pop()
+        {
+            saved += text_size(&column);
+            result.cut = true;
+        }
+    }
+    saved
 }
 
 fn size_of(entry: &Entry) -> usize {
@@ -81,7 +129,7 @@ fn requirement_size(r: &Requirement) -> usize {
 }
 
 fn output_size(output: &Output) -> usize {
-    texts_size(&output.columns) + output.rows.iter().map(|row| row_size(row)).sum::<usize>()
+    OVERHEAD + texts_size(&output.columns) + output.rows.iter().map(|row| row_size(row)).sum::<usize>()
 }
 
 fn row_size(row: &[Option<String>]) -> usize {
@@ -111,7 +159,10 @@ fn denial_size(denial: Option<&Denial>) -> usize {
 fn opinions_size(opinions: &[Opinion]) -> usize {
     opinions
         .iter()
-        .map(|o| texts_size([&o.policy, &o.digest, &o.said, &o.reason]) + o.rule.as_deref().map_or(0, text_size))
+        .map(|o| {
+            let named = text_size(&o.policy) + text_size(&o.digest) + o.rule.as_deref().map_or(0, text_size);
+            named + texts_size([&o.said, &o.reason])
+        })
         .sum()
 }
 
@@ -119,7 +170,8 @@ fn opinions_size(opinions: &[Opinion]) -> usize {
 mod tests {
     use sluicegate_core::{
         SessionId,
-        record::{Closed, CommandEntry},
+        approval::{ApprovalId, ApprovalState},
+        record::{Closed, CommandEntry, Outcome},
     };
 
     use super::*;
@@ -158,6 +210,77 @@ mod tests {
         let Event::Command(kept) = large.event else { unreachable!() };
         assert!(kept.cut && kept.parameters == 65535);
         assert!((200..256).contains(&kept.values.len()), "{}", kept.values.len());
+    }
+
+    #[test]
+    fn rows_are_dropped_from_the_end_until_the_entry_fits() {
+        let rows = vec![vec![Some("x".repeat(1000)), None]; 200];
+        let of = |rows| Output { columns: vec!["a".to_owned(), "b".to_owned()], rows, cut: false };
+        let mut large = entry(Event::Outcome(Outcome {
+            sequence: 1,
+            rows: 400,
+            bytes: 0,
+            masked: 0,
+            status: "SELECT 200".to_owned(),
+            failed: false,
+            denial: None,
+            opinions: Vec::new(),
+            forwarded_at: None,
+            micros: 0,
+            output: vec![of(rows.clone()), of(rows)],
+        }));
+        assert!(fit(&mut large).unwrap() as usize <= MAX_ENTRY_BYTES);
+        assert_eq!(fit(&mut large).unwrap() as usize, size_of(&large));
+        let Event::Outcome(kept) = large.event else { unreachable!() };
+        let [first, second] = kept.output.as_slice() else { unreachable!() };
+        assert!(!first.cut && first.rows.len() == 200);
+        assert!(second.cut && (1..100).contains(&second.rows.len()), "{}", second.rows.len());
+    }
+
+    #[test]
+    fn an_approval_is_cut_and_keeps_who_may_answer() {
+        let text = || "x".to_owned();
+        let mut large = entry(Event::Held(Box::new(Approval {
+            id: ApprovalId(uuid::Uuid::now_v7()),
+            session: SessionId(uuid::Uuid::now_v7()),
+            sequence: 1,
+            requester: text(),
+            target: text(),
+            protocol: text(),
+            client: text(),
+            digest: text(),
+            verb: text(),
+            text: "y".repeat(16 * 1024),
+            cut: false,
+            context: "ö".repeat(MAX_ENTRY_BYTES),
+            resources: vec![text(); 10],
+            parameters: 1000,
+            values: vec![Some("z".repeat(1024)); 1000],
+            kinds: Vec::new(),
+            in_transaction: false,
+            requirements: vec![Requirement {
+                policy: text(),
+                module: text(),
+                rule: Some(text()),
+                reason: text(),
+                approvers: vec!["group:dba".parse().unwrap()],
+                min_approvals: 1,
+                reason_required: false,
+                expires_in: None,
+                remember: None,
+            }],
+            requested_at: 0,
+            expires_at: 0,
+            state: ApprovalState::Pending,
+            answers: Vec::new(),
+            ended_at: None,
+            ended: String::new(),
+        })));
+        let size = fit(&mut large).unwrap() as usize;
+        assert_eq!(size, size_of(&large));
+        let Event::Held(kept) = large.event else { unreachable!() };
+        assert!(kept.cut && kept.values.is_empty() && kept.text.len() == 16 * 1024);
+        assert_eq!(kept.requirements[0].approvers.len(), 1);
     }
 
     #[test]

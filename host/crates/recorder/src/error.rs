@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use sluicegate_core::{record::RecordError, sessions::ReadError};
 
+use crate::proof::KeyError;
+
 /// Why the store could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -29,9 +31,37 @@ pub enum StoreError {
         /// The newest format known.
         known: u32,
     },
+    /// It was written by an older Sluicegate and only a gateway may bring it up to date.
+    #[error("the record has format {0}: start the gateway once, which brings it up to date")]
+    Older(u32),
+    /// The key that signs the record cannot be used.
+    #[error("the record's key `{}` cannot be used: {why}", path.display())]
+    Key {
+        /// The key's file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        why: &'static str,
+    },
+    /// The key that signs the record cannot be made or read.
+    #[error("the record's key `{}` cannot be made or read; check who owns the data folder", path.display())]
+    KeyFile {
+        /// The key's file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The key is none.
+    #[error("the record's key is not usable")]
+    NoKey(#[source] KeyError),
     /// What is stored is not what was written.
     #[error("the record is damaged ({0}): restore the data folder from a backup, or start with another")]
     Damaged(&'static str),
+    /// Nothing of the session is signed.
+    #[error("nothing of this session is signed yet: start the gateway, which ends and signs it")]
+    Unsigned,
+    /// The session went away while it was read.
+    #[error("the session is not in the record any more: retention may have removed it")]
+    Gone,
     /// An entry that cannot be written down.
     #[error("an entry cannot be encoded; please report this")]
     Encode(#[source] rmp_serde::encode::Error),

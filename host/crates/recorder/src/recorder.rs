@@ -1,6 +1,7 @@
 //! The recorder that the gate appends to. It only queues; the writer's thread does the rest.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
@@ -16,14 +17,32 @@ use tokio::{
 use crate::{
     bounds,
     error::StoreError,
+    retention::Retention,
+    shared::{Message, Shared},
     store::Store,
-    writer::{Message, Shared, Writer},
+    writer::Writer,
 };
 
 /// How long the disk may take before the record counts as lost.
 const STALL: Duration = Duration::from_secs(30);
 /// What is said then.
 const STALLED: &str = "the disk has not taken anything for 30 seconds";
+
+/// How often the writer does what nobody asks it for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How long an entry of an open session may be without a signed head.
+    pub heads: Duration,
+    /// How often it is looked for sessions to remove.
+    pub tidy: Duration,
+}
+
+impl Default for Pace {
+    /// A minute each.
+    fn default() -> Self {
+        Self { heads: Duration::from_secs(60), tidy: Duration::from_secs(60) }
+    }
+}
 
 /// Records into the store under the data folder.
 ///
@@ -36,19 +55,26 @@ pub struct SledRecorder {
     store: Store,
     shared: Arc<Shared>,
     /// Taken when the recorder is dropped, which tells the writer to end.
-    inbox: Option<mpsc::Sender<Message>>,
+    inbox: Option<Arc<mpsc::Sender<Message>>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl SledRecorder {
-    /// Opens the store under `data_dir`, makes it if there is none, and starts the writer.
-    /// Sessions that a crash cut off are ended in the record. Blocks on the disk; after a crash it
-    /// may take seconds.
+    /// Opens the store under `data_dir`, makes it and the key that signs it if there is none, and starts
+    /// the writer. Sessions that a crash cut off are ended in the record, and a store of an older format is
+    /// brought up to date. Blocks on the disk; after a crash it may take seconds, and an upgrade minutes.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let store = Store::open(data_dir)?;
+        Self::open_with(data_dir, Pace::default())
+    }
+
+    /// [`SledRecorder::open`] at another pace.
+    pub fn open_with(data_dir: &Path, pace: Pace) -> Result<Self, StoreError> {
+        let (store, key) = Store::open(data_dir)?;
         let (inbox, outbox) = mpsc::channel();
+        let inbox = Arc::new(inbox);
         let shared = Arc::new(Shared::new());
-        let writer = Writer::start(store.clone(), outbox, Arc::clone(&shared))?;
+        let writer = Writer::start(store.clone(), key, outbox, Arc::clone(&shared), pace)?;
+        store.attach(Arc::downgrade(&inbox));
         let writer = thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || writer.run())
@@ -59,6 +85,14 @@ impl SledRecorder {
     /// Reads the record while it is written.
     pub fn store(&self) -> Store {
         self.store.clone()
+    }
+
+    /// Says what is kept from now on: of these targets so much, of all others and of sessions that were
+    /// not let in `default`. Without it everything is kept. What is over it is removed within the pace,
+    /// whole ended sessions at a time and the oldest first.
+    pub fn set_retention(&self, default: Retention, per_target: HashMap<String, Retention>) {
+        // A writer that has ended removes nothing.
+        let _ = self.send(Message::retention(default, per_target));
     }
 
     /// Writes what was appended, forces it to disk and ends the writer. Appending fails from then

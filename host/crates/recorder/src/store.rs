@@ -1,26 +1,27 @@
-//! The store on disk: opening it, and reading it back. Reading goes on while the writer writes.
+//! The store on disk: opening it, and the few ways in which it is read and written. Reading goes on while
+//! the writer writes. What it answers to others is in `read.rs` and `export.rs`.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io,
+    ops::RangeInclusive,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use sled::{Batch, Db};
-use sluicegate_core::{
-    SessionId,
-    sessions::{
-        EntryPage, ExportPage, KeptEntry, ReadError, SessionFilter, SessionPage, SessionReader, SessionSummary,
-    },
-};
+use sled::{Batch, Db, IVec};
+use sluicegate_core::{Approval, ApprovalId, SessionId, sessions::SessionSummary};
 
 use crate::{
     error::StoreError,
-    format::{self, VERSION, VERSION_KEY},
+    format::{self, BLOCK, HEAD, VERSION, VERSION_KEY},
+    keyfile, live,
+    proof::{PublicKey, SignedHead, SigningKey},
+    shared::Message,
+    upgrade,
 };
 
 /// The folder's name within the data folder.
@@ -31,14 +32,8 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const TIDY_MILLISECONDS: u64 = 1000;
 /// How long a store that was just closed may take to let go of its files.
 const RELEASE: Duration = Duration::from_secs(2);
-/// The most sessions on a page.
-const MAX_PAGE_SESSIONS: usize = 1000;
-/// The most sessions that are looked at for one page.
-const MAX_SCANNED_SESSIONS: usize = 20_000;
-/// A page of entries is full at this many entries,
-const PAGE_ENTRIES: usize = 1000;
-/// or at this many bytes of them.
-const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// How long an export waits for the writer to sign a head.
+const SIGNING: Duration = Duration::from_secs(5);
 
 /// The open store. Clones share it; it closes with the last one.
 #[derive(Clone)]
@@ -49,18 +44,29 @@ struct Inner {
     db: Db,
     /// The store's file once more, to force it to disk.
     file: File,
+    key: PublicKey,
+    /// The writer's inbox, where there is a writer.
+    writer: OnceLock<Weak<mpsc::Sender<Message>>>,
     _lock: File,
 }
 
 impl Store {
-    /// Opens the store under `data_dir` and makes it if there is none. Blocks on the disk; after a
-    /// crash it may take seconds.
-    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+    /// Opens the store under `data_dir` for the writer, with the key that signs; makes both if there are
+    /// none, and brings a store of an older format up to date.
+    pub(crate) fn open(data_dir: &Path) -> Result<(Self, SigningKey), StoreError> {
         let folder = data_dir.join(FOLDER);
         let refuse = |source| StoreError::Folder { path: folder.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(refuse)?;
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(refuse)?;
-        Self::open_folder(&folder, data_dir)
+        let lock = lock(folder.join("lock"), data_dir)?;
+        let key = keyfile::load_or_make(data_dir)?;
+        let store = Self::open_folder(&folder, lock, *key.public())?;
+        match store.version()? {
+            None => drop(store.0.db.insert(VERSION_KEY, &VERSION.to_be_bytes())?),
+            Some(VERSION) => {}
+            Some(_) => upgrade::run(&store, &key)?,
+        }
+        Ok((store, key))
     }
 
     /// Opens the store for reading alone, where no gateway has it open. Never makes one. Blocks on
@@ -70,16 +76,46 @@ impl Store {
         if !folder.is_dir() {
             return Err(StoreError::Missing(data_dir.to_owned()));
         }
-        Self::open_folder(&folder, data_dir)
+        let lock = lock(folder.join("lock"), data_dir)?;
+        let db = open_sled(&folder)?;
+        if let Some(older @ ..VERSION) = version(&db)? {
+            return Err(StoreError::Older(older));
+        }
+        Self::with(db, &folder, lock, keyfile::public(data_dir)?)
     }
 
-    fn open_folder(folder: &Path, data_dir: &Path) -> Result<Self, StoreError> {
-        let lock = lock(folder.join("lock"), data_dir)?;
-        let db = open_sled(folder)?;
-        check_version(&db)?;
+    fn open_folder(folder: &Path, lock: File, key: PublicKey) -> Result<Self, StoreError> {
+        Self::with(open_sled(folder)?, folder, lock, key)
+    }
+
+    fn with(db: Db, folder: &Path, lock: File, key: PublicKey) -> Result<Self, StoreError> {
         let path = folder.join("db");
         let file = File::open(&path).map_err(|source| StoreError::Folder { path, source })?;
-        Ok(Self(Arc::new(Inner { db, file, _lock: lock })))
+        Ok(Self(Arc::new(Inner { db, file, key, writer: OnceLock::new(), _lock: lock })))
+    }
+
+    fn version(&self) -> Result<Option<u32>, StoreError> {
+        version(&self.0.db)
+    }
+
+    /// The public key with which exports are verified.
+    pub(crate) fn key(&self) -> &PublicKey {
+        &self.0.key
+    }
+
+    /// Has exports ask this writer for signed heads.
+    pub(crate) fn attach(&self, writer: Weak<mpsc::Sender<Message>>) {
+        let _ = self.0.writer.set(writer);
+    }
+
+    /// Has the writer sign a head over all that the session has, if there is a writer and it can.
+    pub(crate) fn ask_for_head(&self, session: SessionId) {
+        let Some(writer) = self.0.writer.get().and_then(Weak::upgrade) else { return };
+        let (done, is_done) = mpsc::sync_channel(1);
+        if writer.send(Message::Sign(session, done)).is_ok() {
+            drop(writer);
+            let _ = is_done.recv_timeout(SIGNING);
+        }
     }
 
     /// Writes a batch, all of it or nothing. It is on disk after the next [`Store::sync`].
@@ -94,86 +130,82 @@ impl Store {
         self.0.file.sync_data().map_err(StoreError::Sync)
     }
 
+    /// One value.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        Ok(self.0.db.get(key)?)
+    }
+
+    /// Everything whose key begins so.
+    pub(crate) fn scan(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> {
+        self.0.db.scan_prefix(prefix).map(|found| found.map_err(StoreError::from))
+    }
+
+    /// Everything whose key is in this range.
+    pub(crate) fn range(
+        &self,
+        keys: impl std::ops::RangeBounds<Vec<u8>>,
+    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> {
+        self.0.db.range(keys).map(|found| found.map_err(StoreError::from))
+    }
+
     /// The sessions that are marked as open.
     pub(crate) fn open_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
-        self.0.db.scan_prefix(b"o").keys().map(|key| format::session_of(&key?)).collect()
+        self.scan(b"o").map(|found| format::session_of(&found?.0)).collect()
     }
 
     /// The summary of a session.
     pub(crate) fn find(&self, session: SessionId) -> Result<Option<SessionSummary>, StoreError> {
-        let found = self.0.db.get(format::summary_key(session))?;
-        found.map(|bytes| format::decode_summary(&bytes)).transpose()
+        self.get(&format::session_key(b's', session))?.map(|bytes| format::unpack(&bytes)).transpose()
     }
 
-    /// The number of the block that follows the session's last one.
-    pub(crate) fn next_block(&self, session: SessionId) -> Result<u64, StoreError> {
-        let blocks = format::block_key(session, 0)..=format::block_key(session, u64::MAX);
-        let last = self.0.db.range(blocks).keys().next_back().transpose()?;
-        last.map_or(Ok(0), |key| Ok(format::block_number(&key)?.saturating_add(1)))
+    /// An approval.
+    pub(crate) fn find_approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError> {
+        self.get(&format::approval_key(id))?.map(|bytes| format::unpack(&bytes)).transpose()
     }
 
-    fn read_list(&self, filter: &SessionFilter) -> Result<SessionPage, StoreError> {
-        let limit = filter.limit.clamp(1, MAX_PAGE_SESSIONS);
-        let end = filter.before.map_or_else(|| b"t".to_vec(), format::summary_key);
-        let mut page = SessionPage { items: Vec::new(), next: None };
-        let mut last = None;
-        for (scanned, found) in self.0.db.range(b"s".to_vec()..end).rev().enumerate() {
-            if page.items.len() == limit || scanned == MAX_SCANNED_SESSIONS {
-                page.next = last;
-                break;
-            }
-            let summary = format::decode_summary(&found?.1)?;
-            last = Some(summary.id);
-            let wanted = |filter: &Option<String>, is: &str| filter.as_deref().is_none_or(|name| name == is);
-            if wanted(&filter.user, &summary.user) && wanted(&filter.target, &summary.target) {
-                page.items.push(summary);
-            }
-        }
-        Ok(page)
+    /// The bytes of a session's blocks, as counted when they were written.
+    pub(crate) fn bytes_of(&self, summary: &SessionSummary) -> Result<u64, StoreError> {
+        let open = self.get(&format::session_key(b'o', summary.id))?;
+        let counted = match open {
+            Some(counted) => Some(counted),
+            None => self.get(&format::ended_key(live::target_of(summary), summary.id))?,
+        };
+        Ok(counted.map_or(0, |value| format::numbers(&value).0))
     }
 
-    fn read_entries(&self, session: SessionId, from: u64) -> Result<EntryPage, StoreError> {
-        let blocks = format::block_key(session, 0)..=format::block_key(session, u64::MAX);
-        let mut page = EntryPage { entries: Vec::new(), next: None };
-        let (mut bytes, mut number) = (0, 0);
-        for block in self.0.db.range(blocks) {
-            let (_, sealed) = block?;
-            if page.entries.len() >= PAGE_ENTRIES || bytes >= PAGE_BYTES {
-                page.next = Some(number);
-                break;
-            }
-            let mut entries = Vec::new();
-            bytes += format::open(session, &sealed, &mut entries)?;
-            for entry in entries {
-                if number >= from {
-                    page.entries.push(KeptEntry { number, hash: String::new(), entry });
-                }
-                number += 1;
-            }
-        }
-        Ok(page)
-    }
-}
-
-impl SessionReader for Store {
-    fn list(&self, filter: &SessionFilter) -> Result<SessionPage, ReadError> {
-        Ok(self.read_list(filter)?)
+    /// The session's blocks, each with the number of its first entry, from the block on that has entry
+    /// `from`, or else from the last one.
+    pub(crate) fn blocks(
+        &self,
+        session: SessionId,
+        from: u64,
+    ) -> Result<impl Iterator<Item = Result<(u64, IVec), StoreError>> + use<>, StoreError> {
+        let key = |number| format::numbered_key(BLOCK, session, number);
+        let first = self.range(key(0)..=key(from)).next_back().transpose()?;
+        let first = first.map_or_else(|| Ok(0), |(found, _)| format::number_of(&found))?;
+        let blocks = self.0.db.range(key(first)..=key(u64::MAX));
+        Ok(blocks.map(|found| {
+            let (key, sealed) = found?;
+            Ok((format::number_of(&key)?, sealed))
+        }))
     }
 
-    fn summary(&self, session: SessionId) -> Result<Option<SessionSummary>, ReadError> {
-        Ok(self.find(session)?)
+    /// The session's heads whose last entry is one of these.
+    pub(crate) fn heads(
+        &self,
+        session: SessionId,
+        numbers: RangeInclusive<u64>,
+    ) -> impl DoubleEndedIterator<Item = Result<SignedHead, StoreError>> + use<> {
+        let key = |number| format::numbered_key(HEAD, session, number);
+        self.0.db.range(key(*numbers.start())..=key(*numbers.end())).map(move |found| {
+            let (key, value) = found?;
+            format::decode_head(session, format::number_of(&key)?, &value)
+        })
     }
 
-    fn entries(&self, session: SessionId, from: u64) -> Result<EntryPage, ReadError> {
-        Ok(self.read_entries(session, from)?)
-    }
-
-    fn export(&self, _session: SessionId, _from: u64) -> Result<ExportPage, ReadError> {
-        Err(ReadError("exports are not there yet".to_owned()))
-    }
-
-    fn public_key(&self) -> String {
-        String::new()
+    /// The session's last head.
+    pub(crate) fn last_head(&self, session: SessionId) -> Result<Option<SignedHead>, StoreError> {
+        self.heads(session, 0..=u64::MAX).next_back().transpose()
     }
 }
 
@@ -206,19 +238,15 @@ fn open_sled(folder: &Path) -> Result<Db, StoreError> {
     }
 }
 
-/// Refuses a store of another format. A store that is still empty gets this one.
-fn check_version(db: &Db) -> Result<(), StoreError> {
+/// The store's format; none where it is still empty. One that is newer or was never used is refused.
+fn version(db: &Db) -> Result<Option<u32>, StoreError> {
     let Some(bytes) = db.get(VERSION_KEY)? else {
-        if !db.is_empty() {
-            return Err(StoreError::Damaged("its format's number is missing"));
-        }
-        db.insert(VERSION_KEY, &VERSION.to_be_bytes())?;
-        return Ok(());
+        return if db.is_empty() { Ok(None) } else { Err(StoreError::Damaged("its format's number is missing")) };
     };
     let found = bytes.as_ref().try_into().map(u32::from_be_bytes);
     match found.map_err(|_| StoreError::Damaged("its format's number cannot be read"))? {
-        VERSION => Ok(()),
+        0 => Err(StoreError::Damaged("its format's number was never used")),
         found if found > VERSION => Err(StoreError::Newer { found, known: VERSION }),
-        _ => Err(StoreError::Damaged("its format's number was never used")),
+        found => Ok(Some(found)),
     }
 }
