@@ -1,13 +1,18 @@
-//! Administration: the API as a router, the owner-only Unix socket on which a running gateway
-//! serves it, and the client with which the command line asks. The API only reads; what it shows
-//! comes through ports, so this crate knows no store and no policy runtime.
+//! Administration: the API as a router, the owner-only Unix socket and the network listener on which a
+//! running gateway serves it, the client with which the command line asks, and the webhook that tells
+//! approvers of holds. What it shows and whom it believes comes through ports, so this crate knows no
+//! store and no policy runtime.
 
 mod api;
 mod client;
 mod problem;
 mod socket;
+mod tcp;
+mod webhook;
 
-pub use api::{Api, Policies, PolicyList, SessionView, router};
-pub use client::{AdminClient, ClientError};
+pub use api::{AnswerBody, Api, ApiParts, Door, Policies, PolicyList, SessionView, Token, WhoAmI, router};
+pub use client::{AdminClient, ClientError, Credentials, Export};
 pub use problem::Problem;
 pub use socket::{AdminSocket, SocketError, path};
+pub use tcp::serve_tcp;
+pub use webhook::{Webhook, WebhookConfig, WebhookError};

@@ -4,22 +4,32 @@ use std::borrow::Cow;
 
 use axum::{
     Json,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The media type of a problem.
-const MEDIA_TYPE: &str = "application/problem+json";
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+/// The ways to authenticate, with every 401 (RFC 7617, RFC 6750).
+const CHALLENGES: [&str; 2] = [r#"Basic realm="sluicegate", charset="UTF-8""#, r#"Bearer realm="sluicegate""#];
+/// After how many seconds to try again, with every 503.
+const PATIENCE: HeaderValue = HeaderValue::from_static("5");
 
 /// Why a request was not answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, ToSchema)]
 #[error("{detail}")]
 pub struct Problem {
     /// What kind of problem; `about:blank` says that the status tells it all.
     #[serde(rename = "type")]
+    #[schema(value_type = String)]
     pub kind: Cow<'static, str>,
     /// The status in words.
+    #[schema(value_type = String)]
     pub title: Cow<'static, str>,
     /// The HTTP status.
     pub status: u16,
@@ -43,20 +53,53 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// The caller has to prove who they are.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// The caller may not.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
     /// There is no such thing.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// It is too late for this.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
     }
 
     /// The gateway failed.
     pub fn internal(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
+
+    /// The gateway cannot do it now.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(CONTENT_TYPE, MEDIA_TYPE)], Json(self)).into_response()
+        let mut response = (status, [(CONTENT_TYPE, MEDIA_TYPE)], Json(self)).into_response();
+        let headers = response.headers_mut();
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                for challenge in CHALLENGES {
+                    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+                }
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, PATIENCE);
+            }
+            _ => {}
+        }
+        response
     }
 }

@@ -1,0 +1,176 @@
+//! Who calls. The owner's socket has let in nobody but the gateway's owner, who may read everything;
+//! from the network every request proves who sent it. To answer for an approval one needs a name, so
+//! there credentials are needed on the socket too.
+
+use std::{iter, net::SocketAddr, sync::Arc};
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, header::AUTHORIZATION, request::Parts},
+    middleware::Next,
+    response::Response,
+};
+use headers::{
+    Authorization, Header,
+    authorization::{Basic, Bearer},
+};
+use secrecy::SecretString;
+use sluicegate_core::{Approval, Identity, Principal, Verification, record};
+use sluicegate_net::Slot;
+
+use super::Api;
+use crate::problem::Problem;
+
+/// The most bytes of a claimed name that are logged.
+const MAX_NAME_BYTES: usize = 128;
+
+/// Where requests come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Door {
+    /// The owner-only socket.
+    Owner,
+    /// A listener on the network.
+    Network {
+        /// Its address as configured, `host:port`.
+        listen: String,
+        /// Whether only this machine reaches it. Then requests for other hosts are refused: a web page
+        /// could have a browser send them, once its name leads here (DNS rebinding).
+        loopback: bool,
+    },
+}
+
+/// The address of the other end of a network connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Who sent a request.
+#[derive(Clone)]
+pub(super) struct Caller {
+    /// None for the owner, who needs no name to read.
+    pub(super) identity: Option<Identity>,
+    pub(super) proof: Proof,
+    pub(super) owner: bool,
+    pub(super) admins: Arc<[Principal]>,
+}
+
+/// How a caller proved who they are.
+#[derive(Clone)]
+pub(super) enum Proof {
+    /// By being let in at the owner's socket.
+    Socket,
+    /// By their secret.
+    Secret,
+    /// By this token.
+    Token(SecretString),
+}
+
+#[derive(Clone)]
+pub(super) struct Checkpoint {
+    api: Api,
+    owner: bool,
+}
+
+impl Checkpoint {
+    pub(super) fn new(api: Api, door: &Door) -> Self {
+        Self { api, owner: *door == Door::Owner }
+    }
+}
+
+/// Lets a request pass with its [`Caller`], or answers 401.
+pub(super) async fn authenticate(
+    State(checkpoint): State<Checkpoint>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let Checkpoint { api, owner } = checkpoint;
+    let peer = request.extensions().get().map(|Peer(address)| *address);
+    let proven = prove(&api, request.headers(), peer).await?;
+    let (identity, proof) = match proven {
+        Some((identity, proof)) => (Some(identity), proof),
+        None if owner => (None, Proof::Socket),
+        None => {
+            return Err(Problem::unauthorized("say who you are: HTTP Basic with your secret, or Bearer with a token"));
+        }
+    };
+    if let Some(slot) = request.extensions().get::<Slot>() {
+        slot.admitted();
+    }
+    let caller = Caller { identity, proof, owner, admins: api.admins() };
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// Who the credentials say it is; none where there are none.
+async fn prove(api: &Api, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<Option<(Identity, Proof)>, Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::bad_request("there is more than one `authorization` header: send one"));
+    }
+    let peer = peer.map_or_else(|| "the owner's socket".to_owned(), |peer| peer.to_string());
+    if let Ok(Authorization(basic)) = Authorization::<Basic>::decode(&mut iter::once(value)) {
+        let (user, secret) = (basic.username(), SecretString::from(basic.password()));
+        return by_secret(api, user, secret, &peer).await.map(|identity| Some((identity, Proof::Secret)));
+    }
+    let Ok(Authorization(bearer)) = Authorization::<Bearer>::decode(&mut iter::once(value)) else {
+        tracing::warn!(client = peer, "a login to the admin API failed: its credentials are neither Basic nor Bearer");
+        return Err(Problem::unauthorized("these credentials are not understood: use HTTP Basic or Bearer"));
+    };
+    let token = SecretString::from(bearer.token());
+    let Some(identity) = api.0.tokens.verify(&token) else {
+        tracing::warn!(client = peer, "a login to the admin API failed: its token is not valid");
+        return Err(Problem::unauthorized("the token is not valid, or not any more: get another with your secret"));
+    };
+    Ok(Some((identity, Proof::Token(token))))
+}
+
+async fn by_secret(api: &Api, user: &str, secret: SecretString, peer: &str) -> Result<Identity, Problem> {
+    match api.0.authenticator.verify(user, secret).await {
+        Verification::Verified(identity) => Ok(identity),
+        Verification::Wrong => {
+            let (user, _) = record::cut(user, MAX_NAME_BYTES);
+            tracing::warn!(user, client = peer, "a login to the admin API failed: unknown user or wrong secret");
+            Err(Problem::unauthorized("the user or the secret is wrong; ask whoever runs this gateway for access"))
+        }
+        Verification::Busy => {
+            let (user, _) = record::cut(user, MAX_NAME_BYTES);
+            tracing::warn!(user, client = peer, "a login to the admin API was put off: too many others are verified");
+            Err(Problem::unavailable("the gateway is busy verifying other logins; try again in a moment"))
+        }
+    }
+}
+
+impl Caller {
+    pub(super) fn is_admin(&self) -> bool {
+        let covers = |identity: &Identity| self.admins.iter().any(|admin| admin.covers(identity));
+        self.identity.as_ref().is_some_and(covers)
+    }
+
+    /// Whether they may read everything.
+    pub(super) fn reads_all(&self) -> bool {
+        self.owner || self.is_admin()
+    }
+
+    /// Refuses whoever may not read everything.
+    pub(super) fn must_read_all(&self) -> Result<(), Problem> {
+        let refused =
+            || Problem::forbidden("only admins may see this; `[admin] admins` in the configuration lists them");
+        self.reads_all().then_some(()).ok_or_else(refused)
+    }
+
+    /// Whether an approval exists as far as they are concerned.
+    pub(super) fn may_see(&self, approval: &Approval) -> bool {
+        let concerns =
+            |identity: &Identity| approval.requester == identity.user || approval.may_answer(identity, &self.admins);
+        self.reads_all() || self.identity.as_ref().is_some_and(concerns)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let unknown = || Problem::internal("nobody has asked who calls; this is a bug in the gateway");
+        parts.extensions.get::<Self>().cloned().ok_or_else(unknown)
+    }
+}

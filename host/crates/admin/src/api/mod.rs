@@ -1,0 +1,177 @@
+//! The API under `/api/v1`, as a router that any listener can serve. `/openapi.json` describes it in
+//! full. Every answer but a stream is bounded, every error is a problem, and nobody gets past the
+//! checkpoint in [`auth`] without being known.
+//!
+//! | request                                             | for whom                                        |
+//! |-----------------------------------------------------|-------------------------------------------------|
+//! | `GET /api/v1/approvals`, `GET .../approvals/{id}`   | requesters, approvers, admins                   |
+//! | `POST .../approvals/{id}/approve`, `.../deny`       | approvers, by name and never the requester      |
+//! | `GET /api/v1/sessions`, `.../{id}`, `.../{id}/export` | admins                                        |
+//! | `GET /api/v1/policies`                              | admins                                          |
+//! | `GET /api/v1/record/key`, `GET /api/v1/whoami`      | everybody who is known                          |
+//! | `POST /api/v1/tokens`, `DELETE /api/v1/tokens`      | whoever has a secret, whoever has the token     |
+//! | `GET /openapi.json`                                 | everybody who is known                          |
+
+mod answers;
+mod approvals;
+mod auth;
+mod extract;
+mod guard;
+mod openapi;
+mod policies;
+mod sessions;
+mod tokens;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode, Uri},
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post},
+};
+use sluicegate_core::{
+    Approvals, Authenticator, Principal,
+    identity::Tokens,
+    sessions::{ApprovalReader, ReadError, SessionReader},
+};
+use tokio::sync::Semaphore;
+
+pub(crate) use self::auth::Peer;
+pub use self::{
+    answers::AnswerBody,
+    auth::Door,
+    policies::{Policies, PolicyList},
+    sessions::SessionView,
+    tokens::{Token, WhoAmI},
+};
+use crate::problem::Problem;
+
+/// How many items a page has unless the request says otherwise, and how many at most.
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 1000;
+/// The most bytes of a request's body.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// How many requests read the record at once; more would only compete for the disk.
+const MAX_READS: usize = 4;
+
+/// What the API is made of.
+pub struct ApiParts {
+    /// Reads sessions back.
+    pub sessions: Arc<dyn SessionReader>,
+    /// Reads approvals back.
+    pub history: Arc<dyn ApprovalReader>,
+    /// The approvals that are waited for now.
+    pub approvals: Arc<Approvals>,
+    /// Tells about policies.
+    pub policies: Arc<dyn Policies>,
+    /// Verifies secrets.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Gives out and verifies session tokens.
+    pub tokens: Arc<dyn Tokens>,
+    /// Who may read everything, and stands in where a policy lists no approvers.
+    pub admins: Vec<Principal>,
+}
+
+/// The API. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Inner>);
+
+struct Inner {
+    sessions: Arc<dyn SessionReader>,
+    history: Arc<dyn ApprovalReader>,
+    approvals: Arc<Approvals>,
+    policies: Arc<dyn Policies>,
+    authenticator: Arc<dyn Authenticator>,
+    tokens: Arc<dyn Tokens>,
+    admins: RwLock<Arc<[Principal]>>,
+    reads: Arc<Semaphore>,
+}
+
+/// The API's routes, as those may use them who come through this door.
+pub fn router(api: Api, door: Door) -> Router {
+    let hosts = guard::Hosts::of(&door);
+    Router::new()
+        .route("/api/v1/approvals", get(approvals::list))
+        .route("/api/v1/approvals/{id}", get(approvals::show))
+        .route("/api/v1/approvals/{id}/approve", post(answers::approve))
+        .route("/api/v1/approvals/{id}/deny", post(answers::deny))
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/sessions/{id}", get(sessions::show))
+        .route("/api/v1/sessions/{id}/export", get(sessions::export))
+        .route("/api/v1/record/key", get(sessions::key))
+        .route("/api/v1/policies", get(policies::list))
+        .route("/api/v1/tokens", post(tokens::issue).delete(tokens::revoke))
+        .route("/api/v1/whoami", get(tokens::whoami))
+        .route("/openapi.json", get(openapi::serve))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(api.clone())
+        .layer(from_fn_with_state(auth::Checkpoint::new(api, &door), auth::authenticate))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(guard::in_time))
+        .layer(from_fn_with_state(hosts, guard::for_this_host))
+        .layer(from_fn(guard::harden))
+}
+
+impl Api {
+    /// An API of these parts.
+    pub fn new(parts: ApiParts) -> Self {
+        let ApiParts { sessions, history, approvals, policies, authenticator, tokens, admins } = parts;
+        let (admins, reads) = (RwLock::new(admins.into()), Arc::new(Semaphore::new(MAX_READS)));
+        Self(Arc::new(Inner { sessions, history, approvals, policies, authenticator, tokens, admins, reads }))
+    }
+
+    /// Replaces the admins, for requests from now on.
+    pub fn set_admins(&self, admins: Vec<Principal>) {
+        *self.0.admins.write().unwrap_or_else(PoisonError::into_inner) = admins.into();
+    }
+
+    fn admins(&self) -> Arc<[Principal]> {
+        Arc::clone(&self.0.admins.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads sessions off the async threads.
+    async fn read_sessions<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn SessionReader) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let sessions = Arc::clone(&self.0.sessions);
+        self.read(move || read(sessions.as_ref())).await
+    }
+
+    /// Reads approvals off the async threads.
+    async fn read_history<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn ApprovalReader) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let history = Arc::clone(&self.0.history);
+        self.read(move || read(history.as_ref())).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = Arc::clone(&self.0.reads).acquire_owned().await.map_err(|e| Problem::internal(e.to_string()))?;
+        let work = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read()
+        });
+        let answer = work.await.map_err(|error| error.to_string()).and_then(|read| read.map_err(|e| e.to_string()));
+        answer.map_err(|error| {
+            tracing::error!(error, "a request for the record failed");
+            Problem::internal(error)
+        })
+    }
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is nothing at {}; see /openapi.json", uri.path()))
+}
+
+async fn no_such_method(method: Method) -> Problem {
+    let detail = format!("{method} is not possible here: the header `allow` says what is");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}

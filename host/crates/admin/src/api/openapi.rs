@@ -1,0 +1,143 @@
+//! The API's description, made from the handlers themselves (OpenAPI 3.1).
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use utoipa::{
+    IntoResponses, Modify, OpenApi,
+    openapi::{
+        Content, Ref, RefOr, Response, ResponseBuilder,
+        header::HeaderBuilder,
+        schema::{ObjectBuilder, Type},
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use super::{answers, approvals, extract::NoParams, policies, sessions, tokens};
+use crate::problem::{MEDIA_TYPE, Problem};
+
+/// The whole API.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sluicegate",
+        description = "Approvals, the record and the policies of one gateway. Times are milliseconds since the Unix \
+            epoch in bodies and RFC 3339 in parameters. Parameters that are not listed are refused with 400, as are \
+            methods with 405; both are problems (RFC 9457). Before a request is understood as HTTP at all, it may be \
+            refused with 400, 414 or 431 and no body.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        approvals::list,
+        approvals::show,
+        answers::approve,
+        answers::deny,
+        sessions::list,
+        sessions::show,
+        sessions::export,
+        sessions::key,
+        policies::list,
+        tokens::issue,
+        tokens::revoke,
+        tokens::whoami,
+        serve,
+    ),
+    components(schemas(Problem)),
+    modifiers(&Authentication),
+    security(("basic" = []), ("bearer" = []))
+)]
+struct Description;
+
+/// This description.
+#[utoipa::path(get, path = "/openapi.json", operation_id = "getDescription", tag = "identity",
+    responses((status = 200, description = "The description.", body = Object), Common))]
+pub(super) async fn serve(_: NoParams) -> Json<utoipa::openapi::OpenApi> {
+    Json(Description::openapi())
+}
+
+struct Authentication;
+
+impl Modify for Authentication {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let components = api.components.get_or_insert_default();
+        let mut add = |name: &str, scheme, description: &str| {
+            let scheme = HttpBuilder::new().scheme(scheme).description(Some(description)).build();
+            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        };
+        add("basic", HttpAuthScheme::Basic, "A built-in user's name and secret.");
+        add("bearer", HttpAuthScheme::Bearer, "A session token.");
+    }
+}
+
+/// What may come of every request.
+pub(super) struct Common;
+/// What may come of requests that only admins may make.
+pub(super) struct AdminsOnly;
+/// What may come of requests for one thing.
+pub(super) struct Missing;
+/// What may come of answers.
+pub(super) struct Answering;
+/// What may come of requests about tokens.
+pub(super) struct WrongProof;
+
+impl IntoResponses for Common {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (400, "The request is not understood: a parameter is unknown or out of bounds, or a body is no JSON."),
+            (401, "The caller is not known."),
+            (421, "A listener that only this machine reaches was asked for another host."),
+            (500, "The gateway failed; its log says how."),
+            (503, "The gateway cannot do it now."),
+        ])
+    }
+}
+
+impl IntoResponses for AdminsOnly {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(403, "The caller is no admin.")])
+    }
+}
+
+impl IntoResponses for Missing {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(404, "There is no such thing that the caller may see.")])
+    }
+}
+
+impl IntoResponses for Answering {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (403, "The caller asked for it themselves, or is not an approver."),
+            (404, "There is no such approval that the caller may see."),
+            (409, "It has ended, or the caller has answered already."),
+            (413, "The body has more than 64 KiB."),
+            (415, "The body is not `application/json`."),
+            (422, "The body does not fit, or a note is needed or too long."),
+        ])
+    }
+}
+
+impl IntoResponses for WrongProof {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(403, "The caller sent a token where a secret is needed, or the other way round.")])
+    }
+}
+
+fn problems(list: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let header = |kind, text: &str| {
+        HeaderBuilder::new().schema(ObjectBuilder::new().schema_type(kind).build()).description(Some(text)).build()
+    };
+    let problem = |(status, description): &(u16, &str)| {
+        let body = Content::new(Some(Ref::from_schema_name("Problem")));
+        let mut response = ResponseBuilder::new().description(*description).content(MEDIA_TYPE, body);
+        match status {
+            401 => response = response.header("www-authenticate", header(Type::String, "How to say who one is.")),
+            503 => {
+                response = response.header("retry-after", header(Type::Integer, "Seconds after which to try again."))
+            }
+            _ => {}
+        }
+        (status.to_string(), RefOr::T(response.build()))
+    };
+    list.iter().map(problem).collect()
+}
