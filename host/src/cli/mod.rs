@@ -1,15 +1,18 @@
 //! The command line: one file for each command. A command returns its exit code, or an error that is
 //! printed as one sentence with the next step. Wrong usage exits with 2, everything else with 1.
 
+mod access;
+mod approvals;
 mod check;
 mod completions;
 mod demo;
-mod entries;
 mod policy;
 mod print;
 mod serve;
 mod sessions;
+mod source;
 mod user;
+mod when;
 
 use std::{
     path::{Path, PathBuf},
@@ -20,6 +23,7 @@ use anstream::{eprint, eprintln};
 use anstyle::{AnsiColor, Style};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
+use self::access::ConfigPath;
 use crate::config::{self, Config, Loaded, report::Report};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -42,6 +46,7 @@ enum Command {
     Demo(demo::Args),
     User(user::Args),
     Sessions(sessions::Args),
+    Approvals(approvals::Args),
     Policy(policy::Args),
     Completions(completions::Args),
 }
@@ -65,23 +70,27 @@ pub fn run() -> ExitCode {
     }
     let config = config_path(cli.config);
     let done = match cli.command {
-        Command::Serve(args) => serve::run(&args, &config),
-        Command::Check(args) => check::run(&args, &config),
+        Command::Serve(args) => serve::run(&args, &config.path),
+        Command::Check(args) => check::run(&args, &config.path),
         Command::Demo(args) => demo::run(&args),
         Command::User(args) => user::run(&args),
         Command::Sessions(args) => sessions::run(&args, &config),
-        Command::Policy(args) => policy::run(&args, &config),
+        Command::Approvals(args) => approvals::run(&args, &config),
+        Command::Policy(args) => policy::run(&args, &config.path),
         Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("{ERROR}error{ERROR:#}: {error:#}");
+        // It may repeat what a client or a gateway elsewhere said.
+        eprintln!("{ERROR}error{ERROR:#}: {}", print::printable_lines(&format!("{error:#}")).join("\n"));
         ExitCode::FAILURE
     })
 }
 
-fn config_path(argument: Option<PathBuf>) -> PathBuf {
+fn config_path(argument: Option<PathBuf>) -> ConfigPath {
     let from_environment = || std::env::var_os("SLUICEGATE_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from);
-    argument.or_else(from_environment).unwrap_or_else(|| PathBuf::from("sluicegate.toml"))
+    let named = argument.is_some();
+    let path = argument.or_else(from_environment).unwrap_or_else(|| PathBuf::from("sluicegate.toml"));
+    ConfigPath { path, named }
 }
 
 /// The configuration for commands that need one in order, and the warnings about it. What is wrong with
@@ -101,6 +110,14 @@ fn load(path: &Path) -> anyhow::Result<(Config, Report)> {
 /// The runtime of commands that wait for something.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Works until it is done or somebody presses Ctrl-C, which is no error where a command prints on and on.
+async fn until_interrupted(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        done = work => done,
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,122 @@
+//! Which gateway is asked, and as whom. Secrets come from the environment or are asked for; they are
+//! never arguments, because arguments can be seen by everybody on the machine.
+
+use std::{io::IsTerminal, path::PathBuf};
+
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+use sluicegate_admin::Credentials;
+
+use super::source::{Source, Way};
+
+/// Environment variables.
+const URL: &str = "SLUICEGATE_URL";
+const SECRET: &str = "SLUICEGATE_SECRET";
+const TOKEN: &str = "SLUICEGATE_TOKEN";
+
+/// A command that asks a gateway.
+#[derive(Debug, clap::Args)]
+pub struct Asking<T: clap::Args> {
+    /// What it does.
+    #[command(flatten)]
+    pub what: T,
+    /// Which gateway it asks.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// Which gateway, and as whom.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Which gateway")]
+pub struct Access {
+    /// Asks the gateway at this address, `https://HOST:PORT`, instead of the one that runs on the
+    /// configuration's `data_dir` [env: SLUICEGATE_URL]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The authority that the gateway's certificate comes from, as PEM [default: those that this system
+    /// trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Who you are; the secret is read from SLUICEGATE_SECRET or asked for. Without this, a token is
+    /// taken from SLUICEGATE_TOKEN
+    #[arg(long = "as", value_name = "USER")]
+    user: Option<String>,
+}
+
+/// The configuration's path, and whether the command line names it.
+#[derive(Debug, Clone)]
+pub struct ConfigPath {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether that was said in so many words.
+    pub named: bool,
+}
+
+/// What a command wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The owner of the data folder needs no name for it.
+    Read,
+    /// The same again and again, so that a secret is better verified once.
+    ReadOn,
+    /// An answer always has somebody's name.
+    Answer,
+}
+
+impl Access {
+    /// Opens what a command reads, or where it answers.
+    pub async fn open(&self, config: &ConfigPath, purpose: Purpose) -> anyhow::Result<Source> {
+        let way = self.way(config)?;
+        let needed = purpose == Purpose::Answer || self.user.is_some() || matches!(way, Way::Url(..));
+        let mut source = Source::open(way).await?;
+        // Who has to wait for a prompt to learn that nobody answers has waited for nothing.
+        match &source {
+            Source::Gateway(_) if needed => source.authenticate(self.credentials()?)?,
+            Source::Store(_) if purpose == Purpose::Answer => {
+                bail!("no gateway runs on the configuration's `data_dir`, so nothing waits for an answer")
+            }
+            _ => {}
+        }
+        if purpose == Purpose::ReadOn {
+            source.log_in().await?;
+        }
+        Ok(source)
+    }
+
+    fn way(&self, config: &ConfigPath) -> anyhow::Result<Way> {
+        if self.url.is_some() && config.named {
+            bail!("`--url` and `--config` name two gateways; leave one of them out");
+        }
+        // What the command line says counts for more than the environment.
+        let url = self.url.clone().or_else(|| variable(URL).filter(|_| !config.named));
+        match url {
+            Some(url) => Ok(Way::Url(url, self.ca.clone())),
+            None if self.ca.is_some() => bail!("`--ca` is for a gateway that is asked at its `--url`"),
+            None => crate::config::data_dir(&config.path).map(Way::DataDir),
+        }
+    }
+
+    fn credentials(&self) -> anyhow::Result<Credentials> {
+        let Some(user) = &self.user else {
+            let token = variable(TOKEN).map(SecretString::from);
+            return token.map(Credentials::Token).with_context(|| {
+                format!(
+                    "say who you are: `--as USER` with the secret in {SECRET} or at the prompt, or a token in {TOKEN}"
+                )
+            });
+        };
+        let secret = match variable(SECRET) {
+            Some(secret) => SecretString::from(secret),
+            None if std::io::stdin().is_terminal() => {
+                let prompt = format!("Secret of {}: ", super::print::printable(user));
+                rpassword::prompt_password(prompt).map(SecretString::from).context("the terminal cannot be asked")?
+            }
+            None => bail!("the secret of {user} is not known: put it into the environment variable {SECRET}"),
+        };
+        Ok(Credentials::Secret { user: user.clone(), secret })
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,139 @@
+//! `sluicegate approvals list`: what waits, or how it ended.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use sluicegate_core::{
+    Approval, ApprovalId, ApprovalState, record,
+    sessions::{ApprovalFilter, ApprovalPage},
+};
+
+use crate::cli::{
+    Output,
+    print::{brief, duration, json, out, printable, table, time},
+    source::Source,
+};
+
+/// Approvals asked for at once.
+const PAGE: usize = 200;
+/// The most characters of a command in the table.
+const MAX_TEXT: usize = 300;
+/// The word for every state.
+const ALL: &str = "all";
+
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// Only those that stand so
+    #[arg(long, default_value = "pending", value_name = "STATE", value_parser = state())]
+    state: Wanted,
+    /// Only what this user asked for
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Only those for this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Only those older than this one: the next page
+    #[arg(long, value_name = "ID")]
+    before: Option<ApprovalId>,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// How to print them
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+/// A state, or every one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wanted(Option<ApprovalState>);
+
+fn state() -> impl TypedValueParser<Value = Wanted> {
+    let words = ApprovalState::ALL.iter().map(|state| state.word()).chain([ALL]);
+    PossibleValuesParser::new(words)
+        .map(|word| Wanted(ApprovalState::ALL.into_iter().find(|state| state.word() == word)))
+}
+
+impl List {
+    /// Prints the approvals.
+    pub async fn run(&self, source: &mut Source) -> anyhow::Result<()> {
+        let filter = ApprovalFilter {
+            state: self.state.0,
+            requester: self.user.clone(),
+            target: self.target.clone(),
+            before: self.before,
+            limit: 0,
+        };
+        let found = find(source, filter, usize::try_from(self.limit)?).await?;
+        match self.output {
+            Output::Json => out(json(&found)?)?,
+            Output::Text if found.items.is_empty() && self.state == Wanted(Some(ApprovalState::Pending)) => {
+                out("nothing waits for approval")?;
+            }
+            Output::Text if found.items.is_empty() => out("no approvals")?,
+            Output::Text => out(listing(&found, record::now()))?,
+        }
+        Ok(())
+    }
+}
+
+/// The newest approvals, as many as wanted.
+pub async fn find(source: &mut Source, mut filter: ApprovalFilter, wanted: usize) -> anyhow::Result<ApprovalPage> {
+    let mut found = ApprovalPage { items: Vec::new(), next: None };
+    while found.items.len() < wanted {
+        filter.limit = PAGE.min(wanted - found.items.len());
+        let page = source.approvals(&filter).await?;
+        found.items.extend(page.items);
+        found.next = page.next;
+        filter.before = page.next;
+        if page.next.is_none() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn listing(page: &ApprovalPage, now: i64) -> String {
+    let mut rows = table(&["approval", "asked", "state", "user", "target", "command", "approvers"]);
+    for approval in &page.items {
+        rows.add_row([
+            approval.id.to_string(),
+            time(approval.requested_at),
+            state_of(approval, now),
+            printable(&approval.requester),
+            printable(&approval.target),
+            brief(&approval.text, MAX_TEXT),
+            printable(&approval.approvers()),
+        ]);
+    }
+    let listing = rows.trim_fmt();
+    match page.next {
+        Some(id) => format!("{listing}\nthere are older ones: `--before {id}`, or more at once with `--limit`"),
+        None => listing,
+    }
+}
+
+fn state_of(approval: &Approval, now: i64) -> String {
+    match approval.state {
+        ApprovalState::Pending => format!("{} left", duration(approval.expires_at - now)),
+        state => state.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::approvals::sample;
+
+    #[test]
+    fn a_listing_shows_who_wants_what_and_where_it_goes_on() {
+        let mut ended = sample();
+        ended.state = ApprovalState::Expired;
+        ended.text = "DROP\u{1b}[2J".to_owned();
+        let next = Some(ended.id);
+        let text = listing(&ApprovalPage { items: vec![sample(), ended], next }, 0);
+        for part in
+            ["1 h 0 min left", "alice", "DELETE FROM orders  WHERE id = $1", "2 of group:dba", "expired", "--before"]
+        {
+            assert!(text.contains(part), "{part:?} is missing:\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+}

@@ -1,0 +1,205 @@
+//! `sluicegate approvals show`: one approval with everything that an approver needs to know.
+
+use anyhow::bail;
+use sluicegate_core::{Approval, ApprovalState, approval::Answer, record};
+
+use super::pick::Meant;
+use crate::cli::{
+    Output,
+    print::{BOLD, duration, json, moment, out, printable},
+    sessions::{command_text, fields_text},
+    source::Source,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// The approval's id, or at least the last 4 characters of one that waits
+    id: Meant,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+impl Show {
+    /// Prints the approval.
+    pub async fn run(&self, source: &mut Source) -> anyhow::Result<()> {
+        let id = self.id.find(source).await?;
+        let Some(found) = source.approval(id).await? else {
+            bail!("there is no approval {id}; `sluicegate approvals list --state all` shows those there are");
+        };
+        match self.output {
+            Output::Json => out(json(&found)?)?,
+            Output::Text => out(approval(&found, record::now()))?,
+        }
+        Ok(())
+    }
+}
+
+/// Shows an approval, with the time that is left at `now`, in milliseconds since the Unix epoch.
+fn approval(approval: &Approval, now: i64) -> String {
+    let pending = approval.state == ApprovalState::Pending;
+    let stands = match (pending, approval.ended_at) {
+        (true, _) => format!("pending, {} left", duration(approval.expires_at - now)),
+        (false, Some(at)) => format!("{} at {}: {}", approval.state, moment(at), approval.ended),
+        (false, None) => approval.state.to_string(),
+    };
+    let verb = if approval.verb == "query" { String::new() } else { format!(" ({})", approval.verb) };
+    let locks = if approval.in_transaction { "its transaction is open and keeps its locks" } else { "" };
+    let fields = [
+        ("approval", approval.id.to_string()),
+        ("state", stands),
+        ("asked by", format!("{} from {}", approval.requester, approval.client)),
+        ("on", format!("{} ({})", approval.target, approval.protocol)),
+        ("at", moment(approval.requested_at)),
+        ("session", format!("{}, command {}{verb}", approval.session, approval.sequence)),
+        ("meanwhile", locks.to_owned()),
+        ("kinds", approval.kinds.join(", ")),
+        ("names", approval.resources.join(", ")),
+        ("context", approval.context.clone()),
+        ("digest", approval.digest.clone()),
+    ];
+    let mut shown = fields_text(&fields);
+    shown.push_str(&block("command", command_text(&approval.text, approval.cut)));
+    shown.push_str(&block("parameters", parameters(approval)));
+    shown.push_str(&block("needs", requirements(approval)));
+    shown.push_str(&block("answers", approval.answers.iter().map(answer).collect()));
+    shown.trim_end().to_owned()
+}
+
+/// One answer on a line.
+pub fn answer(answer: &Answer) -> String {
+    let said = if answer.approved { "approved" } else { "denied" };
+    let note = if answer.note.is_empty() { String::new() } else { format!(": {}", answer.note) };
+    printable(&format!("{} {said} at {}{note}", answer.approver, moment(answer.at)))
+}
+
+fn block(name: &str, lines: Vec<String>) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = lines.iter().map(|line| format!("    {line}\n")).collect();
+    format!("\n{BOLD}{name}{BOLD:#}\n{}", lines.concat())
+}
+
+fn parameters(approval: &Approval) -> Vec<String> {
+    if approval.values.is_empty() && approval.parameters > 0 {
+        return vec![format!("{}, not shown, because a mask could hide them", approval.parameters)];
+    }
+    let value = |(number, value): (u32, &Option<String>)| match value {
+        Some(value) => printable(&format!("${number} = '{value}'")),
+        None => format!("${number} is NULL"),
+    };
+    (1..).zip(&approval.values).map(value).collect()
+}
+
+fn requirements(approval: &Approval) -> Vec<String> {
+    let mut lines = Vec::new();
+    for requirement in &approval.requirements {
+        let rule = requirement.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule {rule}"));
+        lines.push(printable(&format!("{}{rule}: {}", requirement.policy, requirement.reason)));
+        let who: Vec<String> = requirement.approvers.iter().map(ToString::to_string).collect();
+        let who = if who.is_empty() { "an admin of the gateway".to_owned() } else { who.join(" or ") };
+        let mut line = format!("  {} of {who}, not {}", requirement.min_approvals.max(1), approval.requester);
+        if requirement.reason_required {
+            line.push_str("; each answer needs a `--note`");
+        }
+        if let Some(seconds) = requirement.remember {
+            let same = duration(i64::from(seconds) * 1000);
+            line.push_str(&format!("; also covers the same command for {same} after"));
+        }
+        lines.push(printable(&line));
+    }
+    lines
+}
+
+#[cfg(test)]
+pub mod tests {
+    use sluicegate_core::{ApprovalId, Requirement, SessionId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A pending approval for tests of printing.
+    pub fn sample() -> Approval {
+        let requirement = Requirement {
+            policy: "hold-for-approval".to_owned(),
+            module: "ab".repeat(32),
+            rule: Some("deletes".to_owned()),
+            reason: "a DELETE needs a second pair of eyes".to_owned(),
+            approvers: vec!["group:dba".parse().unwrap(), "user:bob".parse().unwrap()],
+            min_approvals: 2,
+            reason_required: true,
+            expires_in: None,
+            remember: Some(600),
+        };
+        Approval {
+            id: ApprovalId(Uuid::from_u128(0x0198_c2f4_aaaa_7bbb_8ccc_0000_0000_cafe)),
+            session: SessionId(Uuid::nil()),
+            sequence: 1,
+            requester: "alice".to_owned(),
+            target: "orders".to_owned(),
+            protocol: "postgres".to_owned(),
+            client: "127.0.0.1:4321".to_owned(),
+            digest: "cd".repeat(32),
+            verb: "query".to_owned(),
+            text: "DELETE FROM orders\n WHERE id = $1".to_owned(),
+            cut: false,
+            context: "search_path=public".to_owned(),
+            resources: vec!["public.orders".to_owned()],
+            parameters: 2,
+            values: vec![Some("7".to_owned()), None],
+            kinds: vec!["delete".to_owned()],
+            in_transaction: true,
+            requirements: vec![requirement],
+            requested_at: 0,
+            expires_at: 3_600_000,
+            state: ApprovalState::Pending,
+            answers: Vec::new(),
+            ended_at: None,
+            ended: String::new(),
+        }
+    }
+
+    fn plain(shown: &Approval) -> String {
+        anstream::adapter::strip_str(&approval(shown, 60_000)).to_string()
+    }
+
+    #[test]
+    fn an_approver_reads_all_there_is_to_know() {
+        let text = plain(&sample());
+        for part in [
+            "pending, 59 min 0 s left",
+            "alice from 127.0.0.1:4321",
+            "orders (postgres)",
+            "keeps its locks",
+            "search_path=public",
+            "DELETE FROM orders\n     WHERE id = $1\n",
+            "$1 = '7'",
+            "$2 is NULL",
+            "hold-for-approval by rule deletes: a DELETE needs a second pair of eyes",
+            "2 of group:dba or user:bob, not alice; each answer needs a `--note`; also covers the same command for 10 min 0 s",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing:\n{text}");
+        }
+        assert!(!text.contains("answers"), "{text}");
+    }
+
+    #[test]
+    fn nothing_in_it_steers_the_terminal() {
+        let mut hostile = sample();
+        let escape = "\u{1b}]0;x\u{7}\u{202e}";
+        for text in [&mut hostile.text, &mut hostile.context, &mut hostile.requester, &mut hostile.ended] {
+            text.push_str(escape);
+        }
+        hostile.values = vec![Some(escape.to_owned())];
+        hostile.resources = vec![escape.to_owned()];
+        hostile.state = ApprovalState::Denied;
+        hostile.ended_at = Some(5);
+        hostile.answers =
+            vec![Answer { approver: "bob".to_owned(), approved: false, note: format!("no{escape}\nway"), at: 5 }];
+        // Our own styles are taken away first: what is left would be the client's.
+        let text = plain(&hostile);
+        assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
+        assert!(text.contains("bob denied at") && text.contains("way") && text.contains("\\u{1b}"), "{text}");
+    }
+}

@@ -1,0 +1,129 @@
+//! `sluicegate sessions list`: the newest sessions, as far back as is asked for.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use sluicegate_core::{
+    SessionId,
+    sessions::{SessionFilter, SessionPage, SessionVerdict},
+};
+
+use crate::cli::{
+    Output,
+    print::{duration, json, out, printable, table, time},
+    source::Source,
+    when,
+};
+
+/// Sessions asked for at once.
+const PAGE: usize = 200;
+const VERDICTS: [(&str, SessionVerdict); 5] = [
+    ("refused", SessionVerdict::Refused),
+    ("denied", SessionVerdict::Denied),
+    ("held", SessionVerdict::Held),
+    ("masked", SessionVerdict::Masked),
+    ("allowed", SessionVerdict::Allowed),
+];
+
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// Only this user's
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Only those to this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Only those of which this came: the session refused, something in it denied, held or masked, or
+    /// none of these
+    #[arg(long, value_name = "VERDICT", value_parser = verdict())]
+    verdict: Option<SessionVerdict>,
+    /// Only those that named this table, with or without its schema
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+    /// Only those that opened then or later: `2h` ago, a local date or time, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
+    since: Option<i64>,
+    /// Only those that opened before that time
+    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
+    until: Option<i64>,
+    /// Only those older than this session: the next page
+    #[arg(long, value_name = "ID")]
+    before: Option<SessionId>,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// How to print them
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+fn verdict() -> impl TypedValueParser<Value = SessionVerdict> {
+    let words = PossibleValuesParser::new(VERDICTS.map(|(word, _)| word));
+    words.map(|word| VERDICTS.iter().find(|(is, _)| *is == word).map_or(SessionVerdict::Allowed, |(_, is)| *is))
+}
+
+impl List {
+    /// Prints the sessions.
+    pub async fn run(&self, source: &mut Source) -> anyhow::Result<()> {
+        let found = self.find(source).await?;
+        match self.output {
+            Output::Json => out(json(&found)?)?,
+            Output::Text if found.items.is_empty() => out("no sessions")?,
+            Output::Text => out(listing(&found))?,
+        }
+        Ok(())
+    }
+
+    async fn find(&self, source: &mut Source) -> anyhow::Result<SessionPage> {
+        let wanted = usize::try_from(self.limit)?;
+        let mut filter = SessionFilter {
+            user: self.user.clone(),
+            target: self.target.clone(),
+            verdict: self.verdict,
+            table: self.table.clone(),
+            since: self.since,
+            until: self.until,
+            before: self.before,
+            limit: PAGE,
+        };
+        let mut found = SessionPage { items: Vec::new(), next: None };
+        while found.items.len() < wanted {
+            filter.limit = PAGE.min(wanted - found.items.len());
+            let page = source.sessions(&filter).await?;
+            found.items.extend(page.items);
+            found.next = page.next;
+            filter.before = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn listing(page: &SessionPage) -> String {
+    let headers = ["session", "opened", "lasted", "user", "target", "commands", "denied", "held", "rows", "masked"];
+    let mut rows = table(&headers);
+    for session in &page.items {
+        let lasted = match (&session.refused, session.closed_at) {
+            (Some(_), _) => "refused".to_owned(),
+            (None, Some(at)) => duration(at - session.opened_at),
+            (None, None) => "open".to_owned(),
+        };
+        rows.add_row([
+            session.id.to_string(),
+            time(session.opened_at),
+            lasted,
+            printable(&session.user),
+            printable(&session.target),
+            session.commands.to_string(),
+            session.denied.to_string(),
+            session.held.to_string(),
+            session.rows.to_string(),
+            session.masked.to_string(),
+        ]);
+    }
+    let listing = rows.trim_fmt();
+    match page.next {
+        Some(id) => format!("{listing}\nthere are older ones: `--before {id}`, or more at once with `--limit`"),
+        None => listing,
+    }
+}

@@ -1,0 +1,128 @@
+//! `sluicegate sessions show`: everything that the record has of one session, in order.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+use sluicegate_core::{
+    SessionId,
+    record::Entry,
+    sessions::{KeptEntry, SessionSummary},
+};
+
+use super::events;
+use crate::cli::{
+    Output,
+    print::{BOLD, count, json_line, out, printable, put, time},
+    source::Source,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// The session's id, as `sessions list` prints it
+    id: SessionId,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+/// An entry in JSON: the event with its place in the chain.
+#[derive(Serialize)]
+pub struct Placed<'a> {
+    number: u64,
+    hash: &'a str,
+    #[serde(flatten)]
+    entry: &'a Entry,
+}
+
+impl<'a> From<&'a KeptEntry> for Placed<'a> {
+    fn from(kept: &'a KeptEntry) -> Self {
+        Self { number: kept.number, hash: &kept.hash, entry: &kept.entry }
+    }
+}
+
+impl Show {
+    /// Prints the session page by page, so that it need not fit in memory.
+    pub async fn run(&self, source: &mut Source) -> anyhow::Result<()> {
+        let mut page = source.session(self.id, 0).await?;
+        let mut reading = put(match self.output {
+            Output::Text => summary(&page.summary),
+            Output::Json => format!("{{\"summary\":{},\n\"entries\":[", json_line(&page.summary)?),
+        })?;
+        let mut separator = "";
+        while reading {
+            for kept in &page.entries {
+                reading = match self.output {
+                    Output::Text => put(events::entry(kept))?,
+                    Output::Json => put(format!("{separator}{}", json_line(&Placed::from(kept))?))?,
+                };
+                separator = ",";
+                if !reading {
+                    return Ok(());
+                }
+            }
+            let Some(next) = page.next else { break };
+            page = source.session(self.id, next).await?;
+        }
+        if self.output == Output::Json {
+            out("]}")?;
+        }
+        Ok(std::io::stdout().flush()?)
+    }
+}
+
+fn summary(summary: &SessionSummary) -> String {
+    let refused = summary.refused.is_some();
+    let ended = summary.ended.as_deref().unwrap_or_default();
+    let closed = summary.closed_at.map_or_else(|| "still open".to_owned(), |at| format!("{}: {ended}", time(at)));
+    let in_all = [
+        count(summary.commands, "command"),
+        format!("{} denied", summary.denied),
+        format!("{} held", summary.held),
+        count(summary.rows, "row"),
+        format!("{} masked", count(summary.masked, "value")),
+    ];
+    let more = if summary.named_cut { ", ..." } else { "" };
+    let fields = [
+        ("session", summary.id.to_string()),
+        ("user", summary.user.clone()),
+        ("target", format!("{} ({})", summary.target, summary.protocol)),
+        ("client", summary.client.clone()),
+        ("application", summary.application.clone()),
+        ("opened", if refused { String::new() } else { time(summary.opened_at) }),
+        ("closed", if refused { String::new() } else { closed }),
+        (
+            "refused",
+            summary.refused.as_ref().map_or_else(String::new, |why| format!("{}: {why}", time(summary.opened_at))),
+        ),
+        ("named", format!("{}{more}", summary.named.join(", "))),
+        ("in all", in_all.join(", ")),
+    ];
+    fields_text(&fields)
+}
+
+/// Named values, one a line; those that are empty are left out.
+pub fn fields_text(fields: &[(&str, String)]) -> String {
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    let mut shown = String::new();
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        shown.push_str(&format!("{BOLD}{name:>width$}{BOLD:#}  {}\n", printable(value)));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_summary_is_printed_without_what_is_empty_and_cannot_steer_the_terminal() {
+        let mut session = SessionSummary::new(SessionId(Uuid::nil()), 0);
+        session.user = "eve\u{1b}[2J".to_owned();
+        session.refused = Some("no such\ntarget".to_owned());
+        let text = anstream::adapter::strip_str(&summary(&session)).to_string();
+        assert!(text.contains("eve\\u{1b}[2J") && text.contains("no such target"), "{text}");
+        assert!(!text.contains("application") && !text.contains("still open"), "{text}");
+    }
+}
