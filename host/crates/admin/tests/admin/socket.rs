@@ -1,19 +1,17 @@
-//! The API over a real socket, with ports that answer from memory.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+//! The API over the owner's socket, and the socket itself.
 
 use std::{
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use sluicegate_admin::{AdminClient, AdminSocket, Api, ClientError, Policies, SocketError, path, router};
+use sluicegate_admin::{AdminClient, AdminSocket, ClientError, Door, SocketError, path, router};
 use sluicegate_core::{
     SessionId,
-    record::{Closed, Entry, Event},
-    sessions::{EntryPage, ReadError, SessionFilter, SessionPage, SessionReader, SessionSummary},
+    record::Event,
+    sessions::{SessionFilter, SessionVerdict},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,41 +19,11 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
-use uuid::Uuid;
 
-const KNOWN: SessionId = SessionId(Uuid::from_u128(7));
-const BROKEN: SessionId = SessionId(Uuid::from_u128(8));
-
-/// Answers with what it was asked.
-struct Echo;
-
-impl SessionReader for Echo {
-    fn list(&self, filter: &SessionFilter) -> Result<SessionPage, ReadError> {
-        let mut summary = SessionSummary::new(KNOWN, 1);
-        summary.user = filter.user.clone().unwrap_or_default();
-        summary.target = filter.target.clone().unwrap_or_default();
-        summary.rows = filter.limit as u64;
-        Ok(SessionPage { items: vec![summary], next: filter.before })
-    }
-
-    fn summary(&self, session: SessionId) -> Result<Option<SessionSummary>, ReadError> {
-        if session == BROKEN {
-            return Err(ReadError("a block does not decompress".to_owned()));
-        }
-        Ok((session == KNOWN).then(|| SessionSummary::new(session, 1)))
-    }
-
-    fn entries(&self, session: SessionId, from: u64) -> Result<EntryPage, ReadError> {
-        let event = Event::Closed(Closed { commands: from, reason: "the client left".to_owned() });
-        Ok(EntryPage { entries: vec![Entry { session, at: 5, event }], next: Some(from + 1) })
-    }
-}
-
-impl Policies for Echo {
-    fn status(&self) -> Vec<Value> {
-        vec![json!({"module": "pii-mask", "state": "active"})]
-    }
-}
+use crate::{
+    record::{BROKEN, KNOWN, TORN, UNKNOWN},
+    stage::Stage,
+};
 
 struct Gateway {
     stop: oneshot::Sender<()>,
@@ -65,8 +33,7 @@ struct Gateway {
 async fn start(data_dir: &Path) -> Gateway {
     let socket = AdminSocket::bind(data_dir).await.unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let api = Api::new(Arc::new(Echo), Arc::new(Echo));
-    let served = tokio::spawn(socket.serve(router(api), async {
+    let served = tokio::spawn(socket.serve(router(Stage::new().api, Door::Owner), async {
         let _ = stopped.await;
     }));
     Gateway { stop, served }
@@ -113,6 +80,10 @@ async fn the_client_asks_and_gets_what_the_ports_say() {
     let filter = SessionFilter {
         user: Some("größe & söhne/100%+?#".to_owned()),
         target: Some("orders".to_owned()),
+        verdict: Some(SessionVerdict::Masked),
+        table: Some("public.orders".to_owned()),
+        since: Some(1_700_000_000_123),
+        until: Some(-1),
         before: Some(BROKEN),
         limit: 33,
     };
@@ -120,12 +91,17 @@ async fn the_client_asks_and_gets_what_the_ports_say() {
     let seen = &page.items[0];
     assert_eq!((Some(&seen.user), Some(&seen.target)), (filter.user.as_ref(), filter.target.as_ref()));
     assert_eq!((seen.rows, page.next), (33, Some(BROKEN)));
+    assert_eq!((Some(seen.opened_at), seen.closed_at), (filter.since, filter.until));
+    assert_eq!((seen.named.first(), seen.ended.as_deref()), (filter.table.as_ref(), Some("Masked")));
 
     let view = client.session(KNOWN, 41).await.unwrap().unwrap();
     assert_eq!((view.summary.id, view.next), (KNOWN, Some(42)));
-    assert!(matches!(&view.entries[0].event, Event::Closed(end) if end.commands == 41));
-    assert_eq!(client.session(SessionId(Uuid::from_u128(9)), 0).await.unwrap(), None);
-    assert_eq!(client.policies().await.unwrap(), Echo.status());
+    assert!(matches!(&view.entries[0].entry.event, Event::Closed(end) if end.commands == 41));
+    assert_eq!(client.session(UNKNOWN, 0).await.unwrap(), None);
+    assert_eq!(client.policies().await.unwrap()[0]["module"], json!("pii-mask"));
+    assert!(client.record_key().await.unwrap().starts_with("-----BEGIN PUBLIC KEY-----"));
+    let me = client.whoami().await.unwrap();
+    assert_eq!((me.user, me.admin, me.owner), (None, false, true));
     let error = client.session(BROKEN, 0).await.unwrap_err();
     assert_eq!(error.to_string(), "the record cannot be read: a block does not decompress");
     gateway.stop().await;
@@ -137,17 +113,24 @@ async fn the_wire_is_plain_json_and_errors_are_problems() {
     let gateway = start(dir.path()).await;
     let ask = |line: &'static str| raw(dir.path(), line);
 
-    let (status, _, list) = ask("GET /api/v1/sessions?user=&before=").await;
+    let (status, _, list) = ask("GET /api/v1/sessions?user=").await;
     assert_eq!((status, &list["next"], &list["items"][0]["rows"]), (200, &Value::Null, &json!(50)));
     assert_eq!(list["items"][0]["id"], json!("00000000-0000-0000-0000-000000000007"));
     let (_, _, view) = ask("GET /api/v1/sessions/00000000-0000-0000-0000-000000000007").await;
-    assert_eq!(view["entries"][0]["event"], json!({"closed": {"commands": 0, "reason": "the client left"}}));
+    assert_eq!(view["entries"][0]["entry"]["event"], json!({"closed": {"commands": 0, "reason": "the client left"}}));
 
     for (line, expected) in [
         ("GET /api/v1/sessions?limit=0", 400),
         ("GET /api/v1/sessions?limit=1001", 400),
         ("GET /api/v1/sessions?limit=many", 400),
         ("GET /api/v1/sessions?before=yesterday", 400),
+        ("GET /api/v1/sessions?before=", 400),
+        ("GET /api/v1/sessions?since=yesterday", 400),
+        ("GET /api/v1/sessions?verdict=maybe", 400),
+        ("GET /api/v1/policies?usr=alice", 400),
+        ("GET /api/v1/sessions/00000000000000000000000000000007", 400),
+        ("GET /api/v1/sessions/00000000-0000-0000-0000-000000000007?from=9007199254740992", 400),
+        ("GET /api/v1/sessions/00000000-0000-0000-0000-000000000009/export", 404),
         ("GET /api/v1/sessions?usr=alice", 400),
         ("GET /api/v1/sessions/yesterday", 400),
         ("GET /api/v1/sessions/%FF", 400),
@@ -162,6 +145,30 @@ async fn the_wire_is_plain_json_and_errors_are_problems() {
         assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{line}");
     }
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_export_comes_page_by_page_and_says_when_it_is_not_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = start(dir.path()).await;
+    let mut client = AdminClient::connect(dir.path()).await.unwrap();
+    let whole = export(&mut client, KNOWN).await.unwrap();
+    let lines: Vec<_> = (0..6).map(|line| format!("{{\"line\":{line}}}\n")).collect();
+    assert_eq!(whole, lines.concat());
+    assert!(client.export(UNKNOWN).await.unwrap().is_none());
+    assert!(client.whoami().await.unwrap().owner, "the connection goes on");
+    assert!(matches!(export(&mut client, TORN).await, Err(ClientError::Body(_))));
+    assert!(client.whoami().await.unwrap().owner, "there is another connection");
+    gateway.stop().await;
+}
+
+async fn export(client: &mut AdminClient, id: SessionId) -> Result<String, ClientError> {
+    let mut export = client.export(id).await?.unwrap();
+    let mut text = String::new();
+    while let Some(chunk) = export.chunk().await? {
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    Ok(text)
 }
 
 #[tokio::test]

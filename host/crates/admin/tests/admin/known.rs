@@ -1,0 +1,105 @@
+//! Who gets in from the network, by secret and by token, and for how long.
+
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use crate::{
+    logs,
+    stage::{Reply, Stage, basic, user},
+};
+
+fn bearer(reply: &Reply) -> String {
+    format!("Bearer {}", reply.body["token"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn without_good_credentials_nobody_gets_in() {
+    let stage = Stage::new();
+    let network = stage.listen().await;
+    let wrong = "Basic YW5uOnNlc2FtZS1vcGVu"; // ann:sesame-open
+    let nobody = "Basic em9lOnNlc2FtZS1vcGVu"; // zoe:sesame-open
+    for path in ["/api/v1/whoami", "/api/v1/approvals", "/api/v1/sessions", "/openapi.json", "/elsewhere"] {
+        for authorization in ["", wrong, nobody, "Basic ???", "Bearer sgt_sesame-open", "Bearer", "Digest x", "x"] {
+            let reply = network.get(path, authorization).await;
+            assert_eq!(reply.status, 401, "{path} {authorization}: {reply:?}");
+            assert!(reply.head.contains("www-authenticate: basic realm"), "{reply:?}");
+            assert!(reply.head.contains("www-authenticate: bearer realm"), "{reply:?}");
+            assert!(!reply.detail().is_empty());
+        }
+    }
+    assert_eq!(network.get("/api/v1/whoami", wrong).await.body, network.get("/api/v1/whoami", nobody).await.body);
+    let log = logs::text();
+    assert!(log.contains(r#"user="zoe""#) && log.contains("client=\"127.0.0.1:"), "{log}");
+    assert!(!log.contains("sesame-open"), "no secret is logged");
+}
+
+#[tokio::test]
+async fn whoever_cannot_be_verified_now_is_put_off() {
+    let stage = Stage::new();
+    let network = stage.listen().await;
+    stage.busy(true);
+    let reply = network.get("/api/v1/whoami", &basic("ann")).await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.head.contains("retry-after: 5"), "{reply:?}");
+    stage.busy(false);
+    let reply = network.get("/api/v1/whoami", &basic("ann")).await;
+    assert_eq!(reply.body, json!({"user": "ann", "groups": ["admin"], "admin": true, "owner": false}));
+}
+
+#[tokio::test]
+async fn a_token_stands_for_whoever_got_it_until_it_is_revoked() {
+    let stage = Stage::new();
+    let network = stage.listen().await;
+    let made = network.ask("POST", "/api/v1/tokens", &[("authorization", &basic("bob"))], "").await;
+    assert_eq!(made.status, 201, "{made:?}");
+    assert!(made.head.contains("cache-control: no-store"));
+    let token = bearer(&made);
+    let reply = network.get("/api/v1/whoami", &token).await;
+    assert_eq!(reply.body, json!({"user": "bob", "groups": ["dba"], "admin": false, "owner": false}));
+    let more = network.ask("POST", "/api/v1/tokens", &[("authorization", &token)], "").await;
+    assert_eq!(more.status, 403, "a token would live on in the next");
+    let secret = network.ask("DELETE", "/api/v1/tokens", &[("authorization", &basic("bob"))], "").await;
+    assert_eq!(secret.status, 403);
+    let revoked = network.ask("DELETE", "/api/v1/tokens", &[("authorization", &token)], "").await;
+    assert_eq!(revoked.status, 204);
+    assert_eq!(network.get("/api/v1/whoami", &token).await.status, 401);
+    let log = logs::text();
+    assert!(!log.contains(made.body["token"].as_str().unwrap()) && !log.contains("pw-bob"));
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_user() {
+    let stage = Stage::new();
+    let network = stage.listen().await;
+    let tokens = ["ann", "bob"].map(|name| format!("Bearer {}", stage.token(name).expose_secret()));
+    assert_eq!(network.get("/api/v1/whoami", &tokens[1]).await.status, 200);
+    // Hashes are salted, so the same secret hashed anew is another one to the gateway.
+    stage.users.replace(&[user("bob")]).unwrap();
+    for token in &tokens {
+        let reply = network.get("/api/v1/whoami", token).await;
+        assert_eq!(reply.status, 401);
+        assert!(reply.detail().contains("not valid"), "{reply:?}");
+    }
+    assert_eq!(network.get("/api/v1/whoami", &basic("ann")).await.status, 401);
+    assert_eq!(network.get("/api/v1/whoami", &basic("bob")).await.status, 200);
+}
+
+#[tokio::test]
+async fn only_admins_read_sessions_and_policies() {
+    let stage = Stage::new();
+    let network = stage.listen().await;
+    let session = "/api/v1/sessions/00000000-0000-0000-0000-000000000007";
+    for path in ["/api/v1/sessions", session, &format!("{session}/export"), "/api/v1/policies"] {
+        assert_eq!(network.get(path, &basic("ann")).await.status, 200, "{path}");
+        for name in ["alice", "bob", "eve"] {
+            let reply = network.get(path, &basic(name)).await;
+            assert_eq!(reply.status, 403, "{name} {path}");
+            assert!(!reply.detail().is_empty());
+        }
+    }
+    for path in ["/api/v1/record/key", "/api/v1/whoami", "/openapi.json"] {
+        assert_eq!(network.get(path, &basic("eve")).await.status, 200, "{path}");
+    }
+    let twice = [("authorization", &*basic("ann")), ("Authorization", &*basic("eve"))];
+    assert_eq!(network.ask("GET", "/api/v1/whoami", &twice, "").await.status, 400, "who of them is it?");
+}

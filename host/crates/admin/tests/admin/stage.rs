@@ -1,0 +1,351 @@
+//! A gateway in small: real users, tokens, gate and approvals, the API on a listener and on the socket,
+//! and policies that ask for what a test says.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use sluicegate_admin::{Api, ApiParts, Door, Policies, router, serve_tcp};
+use sluicegate_core::{
+    Approval, ApprovalState, Approvals, Authenticator, Batch, Command, Gate, GateParts, GatedSession, Halt, Hello,
+    HoldEnd, HoldInTransaction, Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess,
+    Verification,
+    approvals::{Announcer, ApprovalLimits},
+    identity::Tokens,
+    policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
+    record::{Recorder, Recording},
+};
+use sluicegate_identity::{BuiltinUsers, SecretHash, SessionTokens, User, hash_secret};
+use sluicegate_net::{Exposure, Limits, Listener, Stopper, stop_channel};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
+
+use crate::{logs, record::Ledger};
+
+/// Who there is, with their only group. Only `ann` is an admin.
+pub const CAST: [(&str, &str); 5] =
+    [("ann", "admin"), ("alice", "engineering"), ("bob", "dba"), ("carl", "dba"), ("eve", "sales")];
+
+/// A user of the cast, whose secret is `pw-` and their name.
+pub fn user(name: &str) -> User {
+    let group = CAST.iter().find(|(known, _)| *known == name).unwrap().1;
+    let secret_hash = SecretHash::from(hash_secret(secret(name)).unwrap());
+    User { name: name.to_owned(), groups: vec![group.to_owned()], secret_hash }
+}
+
+/// Their secret.
+pub fn secret(name: &str) -> SecretString {
+    format!("pw-{name}").into()
+}
+
+/// Their `authorization` header.
+pub fn basic(name: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{name}:{}", secret(name).expose_secret())))
+}
+
+/// One approval by a DBA.
+pub fn by_a_dba() -> Requirement {
+    Requirement {
+        policy: "hold-for-approval".to_owned(),
+        module: "00".repeat(32),
+        rule: Some("holds[0]".to_owned()),
+        reason: "it deletes rows".to_owned(),
+        approvers: vec![Principal::Group("dba".to_owned())],
+        min_approvals: 1,
+        reason_required: false,
+        expires_in: None,
+        remember: None,
+    }
+}
+
+/// One approval by an admin.
+pub fn by_an_admin() -> Requirement {
+    Requirement { approvers: Vec::new(), ..by_a_dba() }
+}
+
+/// The users, who may be too busy to be verified.
+struct Desk {
+    users: Arc<BuiltinUsers>,
+    busy: AtomicBool,
+}
+
+impl Authenticator for Desk {
+    fn verify<'a>(
+        &'a self,
+        user: &'a str,
+        secret: SecretString,
+    ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
+        if self.busy.load(Ordering::SeqCst) {
+            return Box::pin(async { Verification::Busy });
+        }
+        self.users.verify(user, secret)
+    }
+}
+
+struct Engine(Arc<Mutex<Vec<Requirement>>>);
+
+impl PolicyEngine for Engine {
+    fn open(&self, _: Arc<Session>) -> Box<dyn PolicySession> {
+        Box::new(Self(Arc::clone(&self.0)))
+    }
+}
+
+impl PolicySession for Engine {
+    fn may_mask(&self) -> bool {
+        false
+    }
+    fn decides_commands(&self) -> bool {
+        true
+    }
+    fn generation(&self) -> u64 {
+        1
+    }
+    fn is_outdated(&self) -> bool {
+        false
+    }
+    fn governing(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    fn opened(&mut self) -> Ruling {
+        Ruling::default()
+    }
+    fn command(&mut self, _: u64, _: &Arc<Command>) -> (Ruling, Box<dyn Flight>) {
+        let requirements = self.0.lock().unwrap().clone();
+        (Ruling { requirements, ..Ruling::default() }, Box::new(Quiet))
+    }
+    fn closed(&mut self) {}
+}
+
+struct Quiet;
+
+impl Flight for Quiet {
+    fn sees_results(&self) -> bool {
+        false
+    }
+    fn result(&mut self, _: &Arc<ResultSchema>) -> ResultRuling {
+        ResultRuling::default()
+    }
+    fn rows(&mut self, _: &Batch) -> RowsRuling {
+        RowsRuling::default()
+    }
+}
+
+struct Modules;
+
+impl Policies for Modules {
+    fn status(&self) -> Vec<Value> {
+        vec![json!({"module": "pii-mask", "state": {"kind": "active"}})]
+    }
+}
+
+/// A gateway in small.
+pub struct Stage {
+    pub api: Api,
+    pub users: Arc<BuiltinUsers>,
+    pub tokens: Arc<SessionTokens>,
+    pub ledger: Arc<Ledger>,
+    pub approvals: Arc<Approvals>,
+    gate: Gate,
+    desk: Arc<Desk>,
+    asks: Arc<Mutex<Vec<Requirement>>>,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        Self::announcing(None)
+    }
+
+    pub fn announcing(announcer: Option<Arc<dyn Announcer>>) -> Self {
+        logs::keep();
+        let users = Arc::new(BuiltinUsers::new(&CAST.map(|(name, _)| user(name))).unwrap());
+        let tokens = Arc::new(SessionTokens::new(Arc::clone(&users)));
+        let ledger = Arc::new(Ledger::default());
+        let recorder: Arc<dyn Recorder> = Arc::clone(&ledger) as _;
+        let approvals = Approvals::new(ApprovalLimits::default(), Arc::clone(&recorder), announcer);
+        let asks = Arc::new(Mutex::new(Vec::new()));
+        let desk = Arc::new(Desk { users: Arc::clone(&users), busy: AtomicBool::new(false) });
+        let gate = Gate::new(GateParts {
+            authenticator: Arc::clone(&users) as _,
+            policies: Arc::new(Engine(Arc::clone(&asks))),
+            recorder,
+            recording: Recording::Ordered,
+            max_output: 0,
+            approvals: Arc::clone(&approvals),
+        });
+        let allow = CAST.map(|(_, group)| Principal::Group(group.to_owned())).to_vec();
+        let access = TargetAccess { protocol: "test", allow, hold_in_transaction: HoldInTransaction::Allow };
+        gate.set_targets(["orders", "stock"].map(|name| (name.to_owned(), access.clone())).into());
+        let api = Api::new(ApiParts {
+            sessions: Arc::clone(&ledger) as _,
+            history: Arc::clone(&ledger) as _,
+            approvals: Arc::clone(&approvals),
+            policies: Arc::new(Modules),
+            authenticator: Arc::clone(&desk) as _,
+            tokens: Arc::clone(&tokens) as _,
+            admins: vec![Principal::Group("admin".to_owned())],
+        });
+        Self { api, users, tokens, ledger, approvals, gate, desk, asks }
+    }
+
+    /// A command of this user's that waits for what is required.
+    pub async fn hold(&self, requester: &str, target: &str, requirements: &[Requirement]) -> Held {
+        *self.asks.lock().unwrap() = requirements.to_vec();
+        let hello = Hello {
+            protocol: "test",
+            user: requester.to_owned(),
+            target: target.to_owned(),
+            client: ([127, 0, 0, 1], 5).into(),
+            application: "test".to_owned(),
+        };
+        let (_, mut session) = self.gate.admit(hello, secret(requester)).await.unwrap();
+        assert!(matches!(session.decide(command()).await, Err(Halt::Suspended)));
+        let approval = session.hold(false).await.unwrap();
+        Held { session, approval }
+    }
+
+    /// A token of this user's.
+    pub fn token(&self, name: &str) -> SecretString {
+        let group = user(name).groups;
+        self.tokens.issue(&Identity { user: name.to_owned(), groups: group }).unwrap().0
+    }
+
+    /// Says that too much else is being verified, or not any more.
+    pub fn busy(&self, busy: bool) {
+        self.desk.busy.store(busy, Ordering::SeqCst);
+    }
+
+    /// The API on a listener of this machine.
+    pub async fn listen(&self) -> Network {
+        self.listen_with(Limits { max_connections: 64, max_starting: 64, grace: Duration::from_secs(4) }).await
+    }
+
+    pub async fn listen_with(&self, limits: Limits) -> Network {
+        let listener = Listener::bind("admin", "127.0.0.1:0", Exposure::LoopbackOnly, limits).await.unwrap();
+        let address = listener.local_addr();
+        let (stopper, stop) = stop_channel();
+        let door = Door::Network { listen: format!("gate.internal:{}", address.port()), loopback: true };
+        let served = tokio::spawn(serve_tcp(listener, None, router(self.api.clone(), door), stop));
+        Network { address, stopper, served }
+    }
+}
+
+/// A command that waits.
+pub struct Held {
+    session: GatedSession,
+    pub approval: Approval,
+}
+
+impl Held {
+    /// The path of its approval.
+    pub fn path(&self) -> String {
+        format!("/api/v1/approvals/{}", self.approval.id)
+    }
+
+    /// What came of it, once somebody answered.
+    pub async fn outcome(mut self) -> Result<(), Halt> {
+        tokio::time::timeout(Duration::from_secs(5), self.session.hold_over()).await.unwrap();
+        self.session.decide(command()).await.map(drop)
+    }
+
+    /// The client cancels.
+    pub async fn cancel(mut self) {
+        self.session.end_hold(HoldEnd::Cancelled("the client cancelled".to_owned()));
+        self.outcome().await.unwrap_err();
+    }
+}
+
+fn command() -> Command {
+    Command {
+        verb: "query",
+        phase: Phase::Run,
+        text: Arc::from("delete from orders"),
+        normalized: Arc::from("delete from orders"),
+        resources: vec!["public.orders".to_owned()],
+        parameters: Vec::new(),
+        whole: true,
+        context: Arc::from(""),
+        sql: None,
+    }
+}
+
+/// The API on a listener.
+pub struct Network {
+    pub address: SocketAddr,
+    stopper: Stopper,
+    pub served: JoinHandle<()>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    /// In lower case.
+    pub head: String,
+    pub body: Value,
+}
+
+impl Network {
+    pub async fn get(&self, path: &str, authorization: &str) -> Reply {
+        self.ask("GET", path, &[("authorization", authorization)], "").await
+    }
+
+    /// Approves or denies, with this body.
+    pub async fn answer(&self, held: &str, verb: &str, authorization: &str, body: &str) -> Reply {
+        let headers = [("authorization", authorization), ("content-type", "application/json")];
+        self.ask("POST", &format!("{held}/{verb}"), &headers, body).await
+    }
+
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut all = HashMap::from([("host", "localhost"), ("connection", "close")]);
+        all.extend(headers.iter().copied().filter(|(_, value)| !value.is_empty()));
+        let mut request = format!("{method} {path} HTTP/1.1\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in all {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str(&format!("\r\n{body}"));
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        Reply::parse(&answer)
+    }
+
+    pub async fn stop(self) {
+        self.stopper.stop();
+        self.served.await.unwrap();
+    }
+}
+
+impl Reply {
+    pub fn parse(answer: &str) -> Self {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = serde_json::from_str(body).unwrap_or(Value::Null);
+        Self { status, head: head.to_lowercase(), body }
+    }
+
+    /// What the problem says.
+    pub fn detail(&self) -> &str {
+        assert!(self.head.contains("content-type: application/problem+json"), "{self:?}");
+        assert_eq!(self.body["status"], json!(self.status));
+        self.body["detail"].as_str().unwrap()
+    }
+
+    pub fn state(&self) -> ApprovalState {
+        serde_json::from_value(self.body["state"].clone()).unwrap()
+    }
+}
