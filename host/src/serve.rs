@@ -1,12 +1,14 @@
 //! The gateway as one process. The ONE place that lists protocols: adding one is its crate, its
 //! adapter under `serve/`, its line in [`PROTOCOLS`], and its variant of [`ProtocolTarget`].
 //!
-//! * [`gateway`] puts the crates together, in order, and keeps them in step with the configuration.
+//! * [`gateway`] puts the crates together, in order, and keeps them in step with the configuration;
+//!   [`admin`] is its API.
 //! * [`watch`] tells when the configuration changed, [`data_dir`] is where state is kept.
 
 pub mod data_dir;
 pub mod gateway;
 
+mod admin;
 mod postgres;
 mod watch;
 

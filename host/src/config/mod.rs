@@ -41,7 +41,7 @@ use report::{Problem, Report};
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A configuration whose text is in order. Its paths no longer depend on the working folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The file it was read from.
     pub path: PathBuf,

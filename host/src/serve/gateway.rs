@@ -1,23 +1,31 @@
-//! One running gateway: what is started in which order, what a changed configuration changes, and how
-//! it ends.
+//! One running gateway: what is started in which order, and how it ends. What a changed configuration
+//! changes is in [`reload`].
+
+mod reload;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use sluicegate_admin::{self as admin, AdminSocket, Api};
-use sluicegate_core::{Approvals, Gate, GateParts, TargetAccess, record::RecordError};
-use sluicegate_identity::BuiltinUsers;
+use sluicegate_admin::ApiParts;
+use sluicegate_core::{Approvals, Gate, GateParts, approvals::Announcer, record::RecordError};
+use sluicegate_identity::{BuiltinUsers, SessionTokens};
 use sluicegate_net::{Exposure, Limits, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
-use sluicegate_policy_engine::{ApplyError, PolicyConfig, PolicyHost, TargetBindings};
+use sluicegate_policy_engine::{PolicyConfig, PolicyHost, TargetBindings};
 use sluicegate_recorder::SledRecorder;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::{JoinSet, block_in_place},
 };
+use zeroize::Zeroizing;
 
-use super::{PROTOCOLS, Parts, ProtocolServer, data_dir, watch::FileWatch};
-use crate::config::{self, Config, Loaded, Target};
+use super::{
+    Parts, ProtocolServer,
+    admin::{self, Administration, Status},
+    data_dir,
+    watch::FileWatch,
+};
+use crate::config::{Config, Target};
 
 /// How long sessions may go on once stopping is asked for.
 const GRACE: Duration = Duration::from_secs(10);
@@ -31,14 +39,17 @@ const TLS_POLL: Duration = Duration::from_secs(60);
 /// A gateway that serves.
 pub struct Gateway {
     config: Config,
+    /// What it was started with: some parts of it stay in force whatever `config` says.
+    started: Config,
     recorder: Arc<SledRecorder>,
     policies: Arc<PolicyHost>,
     users: Arc<BuiltinUsers>,
     gate: Arc<Gate>,
     servers: Vec<Arc<dyn ProtocolServer>>,
     certificates: Vec<Arc<ServerTls>>,
+    administration: Administration,
     stopper: Stopper,
-    tasks: JoinSet<()>,
+    sessions: JoinSet<()>,
 }
 
 impl Gateway {
@@ -51,43 +62,76 @@ impl Gateway {
         let policies = PolicyHost::start(config.policy_engine())?;
         block_in_place(|| policies.apply(bindings(&config.targets)))?;
         let users = Arc::new(BuiltinUsers::new(&config.users)?);
-        let approvals = Approvals::new(config.approvals.limits, recorder.clone(), None);
-        let gate = Gate::new(GateParts {
+        let approvals = approvals(&config, &recorder)?;
+        let gate = Arc::new(Gate::new(GateParts {
             authenticator: users.clone(),
             policies: policies.clone(),
             recorder: recorder.clone(),
             recording: config.recording,
             max_output: config.record.output,
             approvals: Arc::clone(&approvals),
-        });
-        let (gate, mut tasks) = (Arc::new(gate), JoinSet::new());
+        }));
+        let store = Arc::new(recorder.store());
+        let api = ApiParts {
+            sessions: store.clone(),
+            history: store,
+            approvals,
+            policies: Arc::new(Status(policies.clone())),
+            authenticator: users.clone(),
+            tokens: Arc::new(SessionTokens::new(users.clone())),
+            admins: admin::admins(&config),
+        };
+        let administration = Administration::start(&config, api).await?;
+        let certificates = administration.certificate().into_iter().collect();
         let (stopper, stop) = stop_channel();
-        let (mut servers, mut certificates, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
-        for protocol in PROTOCOLS {
-            let Some(listen) = config.listen.iter().find(|listen| listen.protocol.name == protocol.name) else {
-                continue;
-            };
-            let tls = server_tls(&config, protocol.alpn)?;
-            certificates.extend(tls.clone());
+        let (servers, sessions) = (Vec::new(), JoinSet::new());
+        let mut gateway = Self {
+            started: config.clone(),
+            config,
+            recorder,
+            policies,
+            users,
+            gate,
+            servers,
+            certificates,
+            administration,
+            stopper,
+            sessions,
+        };
+        gateway.keep(&gateway.config);
+        let mut addresses = gateway.listen(&mask_key, &stop).await?;
+        block_in_place(|| gateway.prepare(&gateway.config))?();
+        addresses.extend(gateway.administration.address().map(|address| format!("admin {address}")));
+        tracing::info!(listening = addresses.join(", "), targets = gateway.config.targets.len(), "ready");
+        Ok(gateway)
+    }
+
+    /// Opens the protocols' listeners, and returns where they are.
+    async fn listen(
+        &mut self,
+        mask_key: &Zeroizing<[u8; data_dir::KEY_BYTES]>,
+        stop: &Stop,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut addresses = Vec::new();
+        for listen in &self.config.listen {
+            let protocol = listen.protocol;
+            let tls = server_tls(&self.config, protocol.alpn)?;
+            self.certificates.extend(tls.clone());
             let parts = Parts {
-                gate: Arc::clone(&gate),
+                gate: Arc::clone(&self.gate),
                 mask_key: mask_key.clone(),
                 tls,
-                allow_plaintext: config.allow_plaintext,
+                allow_plaintext: self.config.allow_plaintext,
             };
             let server = (protocol.server)(parts);
             let limits = Limits { max_connections: MAX_CONNECTIONS, max_starting: MAX_STARTING, grace: GRACE };
             let address = listen.address.to_string();
-            let listener = Listener::bind(protocol.name, &address, exposure(&config), limits).await?;
+            let listener = Listener::bind(protocol.name, &address, exposure(&self.config), limits).await?;
             addresses.push(format!("{} {}", protocol.name, listener.local_addr()));
-            servers.push(Arc::clone(&server));
-            tasks.spawn(server.serve(listener, stop.clone()));
+            self.servers.push(Arc::clone(&server));
+            self.sessions.spawn(server.serve(listener, stop.clone()));
         }
-        let mut gateway = Self { config, recorder, policies, users, gate, servers, certificates, stopper, tasks };
-        block_in_place(|| gateway.prepare(&gateway.config))?();
-        gateway.serve_admin(stop).await?;
-        tracing::info!(listening = addresses.join(", "), targets = gateway.config.targets.len(), "ready");
-        Ok(gateway)
+        Ok(addresses)
     }
 
     /// Follows the configuration's file until `stop` says so or is closed. Then there are no new
@@ -115,11 +159,11 @@ impl Gateway {
         let mut told_again = false;
         loop {
             tokio::select! {
-                ended = self.tasks.join_next() => if ended.is_none() { break },
+                ended = self.sessions.join_next() => if ended.is_none() { break },
                 Some(()) = stop.recv() => {
                     if std::mem::replace(&mut told_again, true) {
                         tracing::warn!("told to stop a third time: open sessions are cut");
-                        self.tasks.shutdown().await;
+                        self.sessions.shutdown().await;
                     } else {
                         tracing::warn!("told to stop a second time: open sessions end now");
                         self.stopper.now();
@@ -127,6 +171,9 @@ impl Gateway {
                 }
             }
         }
+        // Until here a session that was held could still be approved. With the sessions the holds have ended,
+        // so that nothing is left to be announced.
+        self.administration.end().await;
         self.recorder.close().await.context("the end of the record may be missing")?;
         tracing::info!("stopped");
         Ok(())
@@ -136,105 +183,9 @@ impl Gateway {
     async fn give_up(mut self, error: RecordError) -> anyhow::Result<()> {
         tracing::error!("stopping, because nothing can be recorded: all sessions end");
         self.stopper.now();
-        while self.tasks.join_next().await.is_some() {}
+        while self.sessions.join_next().await.is_some() {}
+        self.administration.end().await;
         Err(anyhow::Error::new(error).context("the gateway ends, because it cannot record what passes; start it again"))
-    }
-
-    /// The owner's socket, for the command line.
-    async fn serve_admin(&mut self, mut stop: Stop) -> anyhow::Result<()> {
-        let socket = AdminSocket::bind(&self.config.data_dir).await?;
-        let api = Api::new(Arc::new(self.recorder.store()), Arc::new(Status(Arc::clone(&self.policies))));
-        self.tasks.spawn(async move {
-            if let Err(error) = socket.serve(admin::router(api), async move { stop.asked().await }).await {
-                tracing::error!(%error, "`sluicegate sessions` and `policy status` cannot ask this gateway any more");
-            }
-        });
-        Ok(())
-    }
-
-    /// Reads the file again. Whatever is wrong with it, what is in force stays in force.
-    fn reload(&mut self) {
-        match block_in_place(|| self.try_reload()) {
-            Ok(()) => tracing::info!(
-                targets = self.config.targets.len(),
-                users = self.config.users.len(),
-                "configuration reloaded"
-            ),
-            Err(why) => {
-                tracing::error!("the changed configuration is refused, and the one before stays in force\n{why}")
-            }
-        }
-    }
-
-    fn try_reload(&mut self) -> Result<(), String> {
-        let Loaded { config, mut report, .. } = config::load(&self.config.path).map_err(|error| error.to_string())?;
-        let Some(config) = config else { return Err(report.plain()) };
-        config::check_files(&config, &mut report);
-        if !report.is_empty() {
-            tracing::warn!("the configuration is taken with these problems\n{}", report.plain());
-        }
-        let put_in_force = self.prepare(&config).map_err(|error| format!("{error:#}"))?;
-        if let Err(ApplyError { problems }) = self.policies.apply(bindings(&config.targets)) {
-            config::explain(&config, &mut report, &problems);
-            return Err(report.plain());
-        }
-        self.users.replace(&config.users).map_err(|error| error.to_string())?;
-        put_in_force();
-        for part in self.needs_restart(&config) {
-            tracing::warn!("a change of {part} is in force only after a restart");
-        }
-        self.config = config;
-        Ok(())
-    }
-
-    /// Reads what targets need, and returns what puts them in force: protocols first, so that the
-    /// gate admits nobody to a target that cannot be dialled yet.
-    fn prepare(&self, config: &Config) -> anyhow::Result<impl FnOnce() + use<>> {
-        let prepared = self.servers.iter().map(|server| Arc::clone(server).prepare(&config.targets));
-        let prepared: Vec<_> = prepared.collect::<anyhow::Result<_>>()?;
-        let access = |target: &Target| TargetAccess {
-            protocol: target.protocol.name,
-            allow: target.allow.clone(),
-            hold_in_transaction: target.hold_in_transaction,
-        };
-        let access = config.targets.iter().map(|target| (target.name.clone(), access(target))).collect();
-        let gate = Arc::clone(&self.gate);
-        Ok(move || {
-            prepared.into_iter().for_each(|put_in_force| put_in_force());
-            gate.set_targets(access);
-        })
-    }
-
-    fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
-        let old = &self.config;
-        let listen =
-            |config: &Config| -> Vec<_> { config.listen.iter().map(|l| (l.protocol.name, l.address)).collect() };
-        let changed = [
-            ("`data_dir`", old.data_dir != new.data_dir),
-            ("`recording`", old.recording != new.recording),
-            ("[listen]", listen(old) != listen(new) || old.allow_plaintext != new.allow_plaintext),
-            ("[tls]", old.tls.as_ref().map(|t| (&t.cert, &t.key)) != new.tls.as_ref().map(|t| (&t.cert, &t.key))),
-            ("[policies]", (&old.policies.dir, old.policies.deadline) != (&new.policies.dir, new.policies.deadline)),
-        ];
-        changed.into_iter().filter_map(|(part, changed)| changed.then_some(part)).collect()
-    }
-
-    fn reload_certificates(&self) {
-        for tls in &self.certificates {
-            if let Err(error) = block_in_place(|| tls.reload()) {
-                let error = sluicegate_net::Chain(&error);
-                tracing::error!(%error, "the changed certificate is refused, and the one before stays in force");
-            }
-        }
-    }
-}
-
-/// Tells the command line how policies stand.
-struct Status(Arc<PolicyHost>);
-
-impl admin::Policies for Status {
-    fn status(&self) -> Vec<serde_json::Value> {
-        self.0.status().into_iter().filter_map(|policy| serde_json::to_value(policy).ok()).collect()
     }
 }
 
@@ -258,13 +209,26 @@ pub fn bindings(targets: &[Target]) -> HashMap<String, TargetBindings> {
     targets.iter().map(|target| (target.name.clone(), bindings(target))).collect()
 }
 
-fn server_tls(config: &Config, alpn: &[&[u8]]) -> anyhow::Result<Option<Arc<ServerTls>>> {
+/// The approvals of all sessions, and who is told of them.
+fn approvals(config: &Config, recorder: &Arc<SledRecorder>) -> anyhow::Result<Arc<Approvals>> {
+    let webhook = admin::webhook(config)?;
+    let announcer = webhook.clone().map(|webhook| webhook as Arc<dyn Announcer>);
+    let approvals = Approvals::new(config.approvals.limits, recorder.clone(), announcer);
+    if let Some(webhook) = webhook {
+        webhook.follow(&approvals);
+    }
+    Ok(approvals)
+}
+
+/// The certificate for clients who speak one of these inside TLS; none without `[tls]`.
+pub fn server_tls(config: &Config, alpn: &[&[u8]]) -> anyhow::Result<Option<Arc<ServerTls>>> {
     let Some(tls) = &config.tls else { return Ok(None) };
     let files = TlsFiles { cert: tls.cert.clone(), key: tls.key.clone() };
     Ok(Some(Arc::new(block_in_place(|| ServerTls::load(files, alpn))?)))
 }
 
-fn exposure(config: &Config) -> Exposure {
+/// Whom listeners may serve.
+pub fn exposure(config: &Config) -> Exposure {
     match (&config.tls, config.allow_plaintext) {
         (Some(_), _) => Exposure::Tls,
         (None, true) => Exposure::Plaintext,

@@ -1,0 +1,188 @@
+//! What a changed configuration changes while the gateway runs, and what has to wait for a restart.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use sluicegate_core::{TargetAccess, secret::SecretSource};
+use sluicegate_policy_engine::ApplyError;
+use sluicegate_recorder::Retention;
+use tokio::task::block_in_place;
+use url::Url;
+
+use super::{Gateway, bindings};
+use crate::config::{self, Config, Loaded, Target};
+
+impl Gateway {
+    /// Reads the file again. Whatever is wrong with it, what is in force stays in force.
+    pub(super) fn reload(&mut self) {
+        match block_in_place(|| self.try_reload()) {
+            Ok(()) => tracing::info!(
+                targets = self.config.targets.len(),
+                users = self.config.users.len(),
+                "configuration reloaded"
+            ),
+            Err(why) => {
+                tracing::error!("the changed configuration is refused, and the one before stays in force\n{why}")
+            }
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<(), String> {
+        let Loaded { config, mut report, .. } = config::load(&self.config.path).map_err(|error| error.to_string())?;
+        let Some(config) = config else { return Err(report.plain()) };
+        config::check_files(&config, &mut report);
+        if !report.is_empty() {
+            tracing::warn!("the configuration is taken with these problems\n{}", report.plain());
+        }
+        let put_in_force = self.prepare(&config).map_err(|error| format!("{error:#}"))?;
+        if let Err(ApplyError { problems }) = self.policies.apply(bindings(&config.targets)) {
+            config::explain(&config, &mut report, &problems);
+            return Err(report.plain());
+        }
+        self.users.replace(&config.users).map_err(|error| error.to_string())?;
+        put_in_force();
+        self.administration.set_admins(&config);
+        self.keep(&config);
+        for part in needs_restart(&self.started, &config) {
+            tracing::warn!("a change of {part} is in force only after a restart");
+        }
+        self.config = config;
+        Ok(())
+    }
+
+    /// Reads what targets need, and returns what puts them in force: protocols first, so that the
+    /// gate admits nobody to a target that cannot be dialled yet.
+    pub(super) fn prepare(&self, config: &Config) -> anyhow::Result<impl FnOnce() + use<>> {
+        let prepared = self.servers.iter().map(|server| Arc::clone(server).prepare(&config.targets));
+        let prepared: Vec<_> = prepared.collect::<anyhow::Result<_>>()?;
+        let access = |target: &Target| TargetAccess {
+            protocol: target.protocol.name,
+            allow: target.allow.clone(),
+            hold_in_transaction: target.hold_in_transaction,
+        };
+        let access = config.targets.iter().map(|target| (target.name.clone(), access(target))).collect();
+        let gate = Arc::clone(&self.gate);
+        Ok(move || {
+            prepared.into_iter().for_each(|put_in_force| put_in_force());
+            gate.set_targets(access);
+        })
+    }
+
+    /// Tells the recorder how long what is kept.
+    pub(super) fn keep(&self, config: &Config) {
+        let kept = |config::Retention { age, size }| Retention { age, size };
+        let own = |target: &Target| Some((target.name.clone(), kept(target.retention?)));
+        self.recorder.set_retention(kept(config.record.retention), config.targets.iter().filter_map(own).collect());
+    }
+
+    pub(super) fn reload_certificates(&self) {
+        for tls in &self.certificates {
+            if let Err(error) = block_in_place(|| tls.reload()) {
+                let error = sluicegate_net::Chain(&error);
+                tracing::error!(%error, "the changed certificate is refused, and the one before stays in force");
+            }
+        }
+    }
+}
+
+/// The parts of a configuration that are other than those that the gateway was started with, and are in
+/// force only after a restart.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("`data_dir`", old.data_dir != new.data_dir),
+        ("`recording`", old.recording != new.recording),
+        ("[listen]", listen(old) != listen(new) || old.allow_plaintext != new.allow_plaintext),
+        ("[admin] `listen`", old.admin.as_ref().map(|a| a.listen) != new.admin.as_ref().map(|a| a.listen)),
+        ("[approvals]", old.approvals.limits != new.approvals.limits),
+        ("[approvals.webhook]", webhook(old) != webhook(new)),
+        ("[record] `output`", old.record.output != new.record.output),
+        ("[tls]", old.tls.as_ref().map(|t| (&t.cert, &t.key)) != new.tls.as_ref().map(|t| (&t.cert, &t.key))),
+        ("[policies]", (&old.policies.dir, old.policies.deadline) != (&new.policies.dir, new.policies.deadline)),
+    ];
+    changed.into_iter().filter_map(|(part, changed)| changed.then_some(part)).collect()
+}
+
+fn listen(config: &Config) -> Vec<(&'static str, SocketAddr)> {
+    config.listen.iter().map(|listen| (listen.protocol.name, listen.address)).collect()
+}
+
+fn webhook(config: &Config) -> Option<(&Url, &SecretSource)> {
+    config.approvals.webhook.as_ref().map(|webhook| (&webhook.url, &webhook.secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const SECTIONS: &str = r#"
+[listen]
+postgres = "127.0.0.1:1"
+[admin]
+admins = ["group:admin"]
+[approvals]
+expires = "1h"
+[approvals.webhook]
+url = "https://chat.example.com/"
+secret = { env = "HOOK" }
+[record]
+output = "1KiB"
+retention = { age = "90d" }
+[[target]]
+name = "orders"
+protocol = "postgres"
+address = "127.0.0.1:5432"
+database = "orders"
+username = "app"
+hold_in_transaction = "allow"
+"#;
+
+    fn config(text: &str) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sluicegate.toml");
+        std::fs::write(&path, text).unwrap();
+        let Loaded { config, report, .. } = config::load(&path).unwrap();
+        let mut config = config.unwrap_or_else(|| panic!("{}", report.plain()));
+        config.data_dir = config.data_dir.strip_prefix(folder.path()).unwrap().to_owned();
+        config.policies.dir = Path::new("policies").to_owned();
+        config
+    }
+
+    #[test]
+    fn a_change_that_needs_a_restart_is_named() {
+        let old = config(SECTIONS);
+        for (was, is, part) in [
+            ("\n[listen]", "data_dir = \"state\"\n[listen]", "`data_dir`"),
+            ("\n[listen]", "recording = \"strict\"\n[listen]", "`recording`"),
+            ("\n[listen]", "allow_plaintext = true\n[listen]", "[listen]"),
+            ("127.0.0.1:1\"", "127.0.0.1:2\"", "[listen]"),
+            ("[admin]", "[admin]\nlisten = \"127.0.0.1:2\"", "[admin] `listen`"),
+            ("[admin]\nadmins = [\"group:admin\"]\n", "", "[admin] `listen`"),
+            ("\"1h\"", "\"2h\"", "[approvals]"),
+            ("chat.example", "hooks.example", "[approvals.webhook]"),
+            ("HOOK", "HOOKS", "[approvals.webhook]"),
+            ("1KiB", "2KiB", "[record] `output`"),
+            ("[record]", "[tls]\ncert = \"a\"\nkey = \"b\"\n[record]", "[tls]"),
+            ("[record]", "[policies]\ndeadline_ms = 30\n[record]", "[policies]"),
+        ] {
+            assert!(SECTIONS.contains(was), "{was}");
+            let new = config(&SECTIONS.replacen(was, is, 1));
+            assert_eq!(needs_restart(&old, &new), [part], "{is}");
+            assert_eq!(needs_restart(&new, &old), [part], "{is}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_is_in_force_at_once_is_not() {
+        let old = config(SECTIONS);
+        for (was, is) in [
+            ("group:admin", "user:dba"),
+            ("90d", "30d"),
+            ("\"allow\"", "\"deny\"\nretention = { size = \"1GiB\" }"),
+            ("\n[listen]", "# A line above all others.\n[listen]"),
+        ] {
+            assert!(SECTIONS.contains(was), "{was}");
+            assert!(needs_restart(&old, &config(&SECTIONS.replacen(was, is, 1))).is_empty(), "{is}");
+        }
+    }
+}
