@@ -57,6 +57,14 @@ impl Api {
         Self { to: To::Socket(path), authorization: None }
     }
 
+    /// The port; there is none on a socket.
+    pub fn port(&self) -> u16 {
+        match &self.to {
+            To::Port(port) => *port,
+            To::Socket(path) => panic!("{} has no port", path.display()),
+        }
+    }
+
     /// The same, as one of [`users::USERS`] by HTTP Basic.
     pub fn basic(&self, user: &str) -> Self {
         self.basic_with(user, users::secret(user))
@@ -144,7 +152,13 @@ impl Answer {
     /// The body of an answer that must be 200, as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
-        assert_eq!(self.status, StatusCode::OK, "{}", self.text());
+        self.json_of(200)
+    }
+
+    /// The body of an answer that must have this status, as JSON.
+    #[track_caller]
+    pub fn json_of(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.text()))
     }
 

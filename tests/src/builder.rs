@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What `HOOK_SECRET` holds in a gateway's environment: the secret that its webhooks may be signed with.
-pub const HOOK_SECRET: &str = "signed, sealed, delivered";
+pub const HOOK_SECRET: &str = "whsec_c2lnbmVkLCBzZWFsZWQgYW5kIGRlbGl2ZXJlZCE=";
 
 /// What a gateway is to be, before it starts.
 pub struct Builder {

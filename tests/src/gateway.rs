@@ -103,10 +103,26 @@ impl Gateway {
 
     /// Runs another command of the same binary with the same configuration.
     pub fn sluicegate(&self, args: &[&str]) -> Run {
+        run(self.command(args), "", Duration::from_secs(60))
+    }
+
+    /// The same as one of [`users::USERS`], who proves it by their secret.
+    pub fn sluicegate_as(&self, user: &str, args: &[&str]) -> Run {
+        let mut command = self.command(args);
+        command.args(["--as", user]).env("SLUICEGATE_SECRET", users::secret(user));
+        run(command, "", Duration::from_secs(60))
+    }
+
+    /// The same, to be run or changed.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(sluicegate_program());
         command.args(args).env("SLUICEGATE_CONFIG", self.folder().join("sluicegate.toml"));
-        command.env("ORDERS_PASSWORD", APP_PASSWORD).env("COLUMNS", "200").current_dir(self.folder());
-        run(command, "", Duration::from_secs(30))
+        command.env("ORDERS_PASSWORD", APP_PASSWORD).env("HOOK_SECRET", builder::HOOK_SECRET);
+        command.env("COLUMNS", "200").current_dir(self.folder());
+        for name in ["SLUICEGATE_URL", "SLUICEGATE_SECRET", "SLUICEGATE_TOKEN"] {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// Runs another command that prints JSON.

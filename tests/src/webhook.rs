@@ -15,6 +15,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use tokio::net::TcpListener;
@@ -85,9 +86,22 @@ async fn receive(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, body: Byte
     answered
 }
 
-/// HMAC-SHA-256 in hexadecimal.
-pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
-    parts.iter().for_each(|part| mac.update(part));
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+impl Delivery {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name).unwrap_or_else(|| panic!("no {name} among {:?}", self.headers));
+        value.to_str().expect("a header of text")
+    }
+
+    /// The signature that it ought to have with this secret, by the specification of Standard Webhooks:
+    /// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+    pub fn signature(&self, secret: &str) -> String {
+        let key = secret.strip_prefix("whsec_").and_then(|key| BASE64_STANDARD.decode(key).ok()).expect("a secret");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key of any length");
+        for part in [self.header("webhook-id"), ".", self.header("webhook-timestamp"), "."] {
+            mac.update(part.as_bytes());
+        }
+        mac.update(&self.body);
+        format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+    }
 }

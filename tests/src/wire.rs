@@ -57,6 +57,28 @@ impl Wire {
         Self::login_with(endpoint, code::V3_0, &[])
     }
 
+    /// Connects and logs in; none where nobody listens or the connection ends before the session begins.
+    pub fn try_login(endpoint: &Endpoint) -> Option<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", endpoint.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+        let mut wire = Self { stream };
+        let who = [("user", endpoint.user.as_str()), ("database", endpoint.database.as_str())];
+        let who: Vec<u8> =
+            who.iter().flat_map(|(name, value)| [zero_ended(name), zero_ended(value)].concat()).collect();
+        let body = [&code::V3_0.to_be_bytes()[..], &who, &[0]].concat();
+        wire.stream.write_all(&[length(body.len() + 4), body].concat()).ok()?;
+        loop {
+            match wire.read().ok()? {
+                Message { tag: 'R', body } if body == [0, 0, 0, 3] => {
+                    wire.try_send('p', &zero_ended(&endpoint.password)).ok()?;
+                }
+                Message { tag: 'Z', .. } => return Some(wire),
+                Message { tag: 'E', .. } => return None,
+                _ => {}
+            }
+        }
+    }
+
     /// Logs in with further start-up parameters.
     pub fn login_with(endpoint: &Endpoint, version: u32, parameters: &[(&str, &str)]) -> (Self, Vec<Message>) {
         let mut wire = Self::connect(endpoint.port);
@@ -98,6 +120,11 @@ impl Wire {
         self.send_bytes(&message(tag, body));
     }
 
+    /// Sends one message, if somebody is still there.
+    pub fn try_send(&mut self, tag: char, body: &[u8]) -> io::Result<()> {
+        self.stream.write_all(&message(tag, body))
+    }
+
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server reads");
@@ -132,6 +159,15 @@ impl Wire {
                 return messages;
             }
         }
+    }
+
+    /// Reads a line, for what is no PostgreSQL.
+    pub fn read_line(&mut self) -> String {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            line.push(self.read_byte());
+        }
+        String::from_utf8_lossy(&line).into_owned()
     }
 
     /// Reads a single byte: the answer to SSLRequest.

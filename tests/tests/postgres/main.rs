@@ -1,17 +1,23 @@
 //! PostgreSQL through the gate, end to end: real servers, real clients, the real binary.
 
 mod agreement;
+mod approvals;
 mod copy;
+mod crashes;
 mod cursors;
 mod denials;
 mod extended;
 mod guard;
+mod held;
+mod holds;
+mod holds_change;
 mod large;
 mod leaks;
 mod leaks_more;
 mod login;
 mod masking;
 mod operations;
+mod proof;
 mod record;
 mod reload;
 mod simple;

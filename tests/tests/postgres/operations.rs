@@ -124,8 +124,8 @@ fn any_core() -> String {
     allowed.trim().split([',', '-']).next().unwrap().to_owned()
 }
 
-/// Text that does not compress.
-fn noise(seed: u64) -> String {
+/// Text that does not compress, of some 4000 characters.
+pub fn noise(seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut text = String::new();
     while text.len() < 4000 {
@@ -137,7 +137,7 @@ fn noise(seed: u64) -> String {
     text
 }
 
-fn serve(folder: &Path, shell: &str) -> Serving {
+pub fn serve(folder: &Path, shell: &str) -> Serving {
     let log = std::fs::File::options().append(true).open(folder.join("log")).unwrap();
     let child = Command::new("sh")
         .args(["-c", &format!("{shell} \"$0\" serve --config sluicegate.toml")])
@@ -153,7 +153,7 @@ fn serve(folder: &Path, shell: &str) -> Serving {
 }
 
 /// A gateway that ends with the test, also when it fails.
-struct Serving(Child);
+pub struct Serving(pub Child);
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -163,6 +163,6 @@ impl Drop for Serving {
     }
 }
 
-fn wait_until_served(gateway: &Gateway) {
+pub fn wait_until_served(gateway: &Gateway) {
     eventually("the gateway serves", Duration::from_secs(30), || gateway.alice().psql("SELECT 1").status.success());
 }

@@ -1,0 +1,55 @@
+//! The administration API against its own description: schemathesis makes requests up, good and bad ones,
+//! and every answer has to be one that `/openapi.json` promises.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use sluicegate_tests::{
+    Gateway, Postgres,
+    programs::run,
+    users,
+    wire::{Wire, zero_ended},
+};
+
+/// How long requests are made up.
+const SECONDS: u32 = 60;
+
+#[test]
+fn the_api_answers_whatever_is_asked_as_it_says() {
+    let database = Postgres::shared().database();
+    let gateway = Gateway::before(&database)
+        .admin()
+        .policy("hold-for-approval", r#"when = { kinds = ["delete"] }, approvers = ["group:admin"]"#)
+        .policy("sql-guard", r#"deny = ["drop"]"#)
+        .start();
+    // Something to be found, some of it waiting.
+    gateway.alice().psql_on("SELECT id FROM orders;\nDROP TABLE orders;\n");
+    gateway.endpoint("bob").psql("SELECT 1").failed();
+    let waiting: Vec<_> = (1..4)
+        .map(|row| {
+            let (mut wire, _) = Wire::login(&gateway.alice());
+            wire.send('Q', &zero_ended(&format!("DELETE FROM orders WHERE id = {row}")));
+            wire.read_until("N");
+            wire
+        })
+        .collect();
+    let mut fuzz = Command::new(schemathesis());
+    let origin = format!("http://127.0.0.1:{}", gateway.api().port());
+    fuzz.args(["run", &format!("{origin}/openapi.json"), "--checks", "all", "--workers", "2", "--seed", "1"]);
+    fuzz.args(["--auth", &format!("admin:{}", users::secret("admin")), "--max-time", &SECONDS.to_string()]);
+    fuzz.args(["--request-timeout", "20", "--no-color"]).current_dir(gateway.folder());
+    let run = run(fuzz, "", Duration::from_secs(u64::from(SECONDS) * 3));
+    assert!(run.status.success(), "schemathesis found:\n{}\n{}", run.stdout, run.stderr);
+    drop(waiting);
+    // And the gateway is well.
+    gateway.api().basic("admin").get("/api/v1/sessions").json();
+    assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
+/// Where `just test` installs it.
+fn schemathesis() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("a home folder")).join(".cache");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+    let program = cache.join("sluicegate-schemathesis/bin/schemathesis");
+    assert!(program.is_file(), "{} is missing; run the tests by `just test`, which installs it", program.display());
+    program
+}
