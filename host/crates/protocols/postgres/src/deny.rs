@@ -45,6 +45,12 @@ pub fn error(denial: &Denial) -> Bytes {
     response(b"ERROR", code, &denial.to_string(), hint)
 }
 
+/// The server's own error for a command in a transaction that has failed.
+pub fn aborted() -> Bytes {
+    let text = "current transaction is aborted, commands ignored until end of transaction block";
+    response(b"ERROR", b"25P02", text, "")
+}
+
 /// The server's own error for a statement or portal that does not exist, said by the gate because
 /// it does not know the name either.
 pub fn unknown(kind: ObjectKind, name: &str) -> Bytes {

@@ -55,6 +55,9 @@ pub enum SessionError {
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
     Stopping,
+    /// The gateway is stopping, and does not wait for approvals.
+    #[error("the gateway is stopping")]
+    StoppingOnHold,
 }
 
 impl SessionError {
@@ -87,6 +90,10 @@ impl SessionError {
             Self::Machine(_) => {
                 fixed("08P01", "the target sent what the gateway cannot decide on; the connection was closed")
             }
+            Self::StoppingOnHold => fixed(
+                "57P01",
+                "the gateway is shutting down; the command that waited for approval did not run, ask again in a moment",
+            ),
             Self::Stopping => fixed("57P01", "the gateway is shutting down; connect again in a moment"),
         }
     }

@@ -11,6 +11,7 @@ pub mod config;
 mod deny;
 pub mod error;
 mod handshake;
+mod interrupt;
 mod machine;
 mod registry;
 mod server;

@@ -8,7 +8,10 @@ use std::{
 
 use subtle::ConstantTimeEq;
 
-use crate::upstream::CancelToken;
+use crate::{
+    interrupt::Interrupt,
+    upstream::{CancelToken, DialError},
+};
 
 /// The key that a client is told at start-up (BackendKeyData).
 #[derive(Clone, Copy)]
@@ -19,8 +22,24 @@ pub struct CancelKey {
     pub secret: [u8; 4],
 }
 
+/// Cancels what a session does.
+#[derive(Clone)]
+pub struct Canceller {
+    /// At the server.
+    pub token: Arc<CancelToken>,
+    /// While a command waits for people.
+    pub interrupt: Arc<Interrupt>,
+}
+
+impl Canceller {
+    /// Ends the hold if there is one, else cancels at the server. Cancel-safe.
+    pub async fn cancel(&self) -> Result<(), DialError> {
+        if self.interrupt.ask() { Ok(()) } else { self.token.cancel().await }
+    }
+}
+
 /// Sessions by the process id that their client was told.
-type Sessions = HashMap<u32, ([u8; 4], Arc<CancelToken>)>;
+type Sessions = HashMap<u32, ([u8; 4], Canceller)>;
 
 /// Every session that may be cancelled.
 #[derive(Clone, Default)]
@@ -39,7 +58,7 @@ impl Registry {
     }
 
     /// Enters a session under a new random key. Fails only where the system gives no randomness.
-    pub fn enter(&self, token: Arc<CancelToken>) -> Result<Registered, getrandom::Error> {
+    pub fn enter(&self, canceller: Canceller) -> Result<Registered, getrandom::Error> {
         let mut sessions = self.sessions();
         loop {
             let mut random = [0_u8; 8];
@@ -48,7 +67,7 @@ impl Registry {
             // Clients read the process id as a signed number, and 0 as none.
             let pid = u32::from_be_bytes([a & 0x7f, b, c, d]);
             if pid != 0 && !sessions.contains_key(&pid) {
-                sessions.insert(pid, (secret, token));
+                sessions.insert(pid, (secret, canceller));
                 let key = CancelKey { pid, secret };
                 return Ok(Registered { registry: self.clone(), key });
             }
@@ -56,10 +75,10 @@ impl Registry {
     }
 
     /// The session that a CancelRequest means, if its key is right.
-    pub fn find(&self, pid: u32, key: &[u8]) -> Option<Arc<CancelToken>> {
+    pub fn find(&self, pid: u32, key: &[u8]) -> Option<Canceller> {
         let sessions = self.sessions();
-        let (secret, token) = sessions.get(&pid)?;
-        bool::from(secret.as_slice().ct_eq(key)).then(|| Arc::clone(token))
+        let (secret, canceller) = sessions.get(&pid)?;
+        bool::from(secret.as_slice().ct_eq(key)).then(|| canceller.clone())
     }
 }
 

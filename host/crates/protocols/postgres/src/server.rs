@@ -102,8 +102,8 @@ impl Server {
         match tokio::time::timeout(START_TIMEOUT, received).await {
             Ok(Ok(Request::Cancel { pid, key })) => {
                 // The protocol has no answer to it, whether the key is right or not.
-                if let Some(token) = self.registry.find(pid, &key)
-                    && let Err(error) = token.cancel().await
+                if let Some(canceller) = self.registry.find(pid, &key)
+                    && let Err(error) = canceller.cancel().await
                 {
                     tracing::warn!(%peer, %error, "a cancel request could not be passed on");
                 }
@@ -138,6 +138,7 @@ impl Server {
             gated.close("the target was just removed").await;
             return Err(sluicegate_core::Refusal::Target(gated.session().target.to_string()).into());
         };
+        let started = params.settings.clone();
         let upstream = match upstream::dial(permit, target, params).await {
             Ok(upstream) => upstream,
             Err(error) => {
@@ -147,7 +148,7 @@ impl Server {
                 return Err(error.into());
             }
         };
-        let machine = Machine::new(gated, Arc::clone(shared), &upstream.parameters);
+        let machine = Machine::new(gated, Arc::clone(shared), &upstream.parameters, &started);
         session::run(stream, upstream, machine, &self.registry, stop).await
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     codec::{frame::Decoder, message},
     error::SessionError,
     machine::{Machine, Outbox, Queue},
-    registry::{CancelKey, Registry},
+    registry::{CancelKey, Canceller, Registry},
     upstream::{CancelToken, Upstream},
 };
 
@@ -22,6 +22,9 @@ const CLIENT_WHOLE: usize = 1024 * 1024 + 4096;
 const SERVER_WHOLE: usize = 16 * 1024 * 1024;
 /// More is read from one side only while less than this waits to be written to the other.
 const HIGH_WATER: usize = 256 * 1024;
+/// While a command waits for people, so much is read behind it, so that a client that goes away is
+/// noticed.
+const BEHIND_HOLD: usize = 1024 * 1024;
 /// How much is read at once.
 const READ_SIZE: usize = 64 * 1024;
 
@@ -35,8 +38,9 @@ pub async fn run(
 ) -> Result<(), SessionError> {
     let Upstream { stream, parameters, read_ahead, cancel } = upstream;
     let cancel = Arc::new(cancel);
+    let canceller = Canceller { token: Arc::clone(&cancel), interrupt: machine.interrupt() };
     let registered =
-        registry.enter(Arc::clone(&cancel)).map_err(|error| SessionError::Client(io::Error::other(error.to_string())));
+        registry.enter(canceller).map_err(|error| SessionError::Client(io::Error::other(error.to_string())));
     let mut out = Outbox::default();
     let ended = match &registered {
         Ok(registered) => {
@@ -141,9 +145,10 @@ struct Session<'a> {
     leaving: Option<String>,
 }
 
-/// An idle session stops when it is asked to, any other when the grace is nearly over.
-async fn stop_at(stop: &mut Stop, idle: bool) {
-    if idle { stop.asked().await } else { stop.overdue().await }
+/// A session that is idle, or waits for people, stops when it is asked to; any other when the grace is
+/// nearly over.
+async fn stop_at(stop: &mut Stop, at_once: bool) {
+    if at_once { stop.asked().await } else { stop.overdue().await }
 }
 
 /// Which socket became ready.
@@ -152,6 +157,8 @@ enum Ready {
     Server(io::Result<usize>),
     ClientBroke,
     Written,
+    /// The command that waits for people can be decided again.
+    HoldOver,
     Stop,
 }
 
@@ -170,13 +177,18 @@ impl Session<'_> {
                 self.leaving = Some(reason);
             }
             if self.gone {
-                self.leave().await;
+                self.leave().await?;
             }
             match (self.next(stop).await?, self.leaving.take()) {
                 (Ready::Server(Ok(0) | Err(_)), Some(reason)) => return Ok(reason),
                 (Ready::Server(Ok(0)), None) => return self.target_closed().await,
                 (Ready::Server(Err(error)), None) => return Err(SessionError::Target(error)),
+                (Ready::Stop, _) if self.machine.is_on_hold() => return Err(SessionError::StoppingOnHold),
                 (Ready::Stop, _) => return Err(SessionError::Stopping),
+                (Ready::HoldOver, leaving) => {
+                    self.leaving = leaving;
+                    self.machine.decide_held(&mut self.out).await?;
+                }
                 (Ready::Client(Ok(0) | Err(_)) | Ready::ClientBroke, leaving) => {
                     (self.gone, self.leaving) = (true, leaving)
                 }
@@ -187,11 +199,17 @@ impl Session<'_> {
 
     /// The client went without a goodbye. Once everything that it sent has been sent on, so is a
     /// goodbye. What it was reading need not go on at the target; what it was writing ends as it would
-    /// without a gateway.
-    async fn leave(&mut self) {
+    /// without a gateway. A command that waits for people will not run, nor what was sent after it.
+    async fn leave(&mut self) -> Result<(), SessionError> {
+        const GONE: &str = "the client closed the connection";
         self.out.client = Queue::default();
-        if self.leaving.is_some() || self.machine.is_holding() || !self.client.starved {
-            return;
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        if self.machine.is_suspended() {
+            self.machine.abandon_held(GONE).await?;
+        } else if self.machine.is_deferring() || !self.client.starved {
+            return Ok(());
         }
         if self.machine.runs_a_read()
             && let Err(error) = self.cancel.cancel().await
@@ -199,7 +217,8 @@ impl Session<'_> {
             tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
         }
         self.out.own(message::message(b'X', |_| {}));
-        self.leaving = Some("the client closed the connection".into());
+        self.leaving = Some(GONE.into());
+        Ok(())
     }
 
     async fn receive_from_server(&mut self) -> Result<(), SessionError> {
@@ -222,7 +241,7 @@ impl Session<'_> {
         if self.server.hungry {
             self.machine.pause(&mut self.out);
         }
-        if progress && self.machine.is_holding() {
+        if progress && self.machine.is_deferring() {
             self.machine.resume(&mut self.out).await?;
         }
         Ok(())
@@ -238,15 +257,16 @@ impl Session<'_> {
             self.client.starved = false;
             self.machine.client(frame, &mut self.out).await?;
         }
-        // A client that goes away while its message is held must be noticed.
-        self.client.hungry = self.machine.is_holding() && self.client.decoder.buffered() < READ_SIZE;
+        // A client that goes away while its message is kept must be noticed.
+        let bound = if self.machine.is_suspended() { BEHIND_HOLD } else { READ_SIZE };
+        self.client.hungry = self.machine.is_deferring() && self.client.decoder.buffered() < bound;
         Ok(())
     }
 
     fn takes_messages(&mut self) -> bool {
         let leaving = self.leaving.is_some() || self.out.close.is_some();
         let room = self.out.waits_for_server() < HIGH_WATER && !self.machine.is_full(&mut self.out);
-        room && !leaving && !self.machine.is_holding()
+        room && !leaving && !self.machine.is_deferring()
     }
 
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
@@ -255,7 +275,7 @@ impl Session<'_> {
         let writes_client = !*gone && to_client.has_work(for_client);
         let writes_server = to_server.has_work(for_server);
         let reads_client = client.hungry && !*gone && leaving.is_none();
-        let may_stop = machine.is_idle() && !writes_client && !writes_server;
+        let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes_client && !writes_server;
         tokio::select! {
             biased;
             written = to_server.write(for_server), if writes_server => {
@@ -270,6 +290,7 @@ impl Session<'_> {
             },
             count = server.read(), if server.hungry => Ok(Ready::Server(count)),
             count = client.read(), if reads_client => Ok(Ready::Client(count)),
+            () = machine.hold_over() => Ok(Ready::HoldOver),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
         }
     }

@@ -143,6 +143,30 @@ impl<'a> Bind<'a> {
     }
 }
 
+/// FunctionCall.
+pub struct FunctionCall<'a> {
+    /// The function's OID.
+    pub function: u32,
+    /// Format codes of the arguments: none, one for all, or one each.
+    pub formats: Vec<u16>,
+    /// The arguments.
+    pub arguments: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> FunctionCall<'a> {
+    /// Reads a whole message.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, MessageError> {
+        let mut reader = Reader::new(bytes);
+        let function = reader.i32()?.cast_unsigned();
+        let formats = codes(&mut reader)?;
+        let count = reader.u16()?;
+        let arguments = (0..count).map(|_| reader.field()).collect::<Result<_, _>>()?;
+        let _result_format = reader.u16()?;
+        reader.end()?;
+        Ok(Self { function, formats, arguments })
+    }
+}
+
 fn codes(reader: &mut Reader<'_>) -> Result<Vec<u16>, MessageError> {
     let count = reader.u16()?;
     (0..count).map(|_| reader.u16()).collect()

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sluicegate_core::{
-    Command, Denial, DenialKind, ForwardPermit, InFlight, Phase, ResultSummary,
-    command::Parameter,
-    sql::{Classes, SqlFacts},
-};
-use sluicegate_sql::{Analysis, Direction, Effect, Sets};
+use sluicegate_core::{Denial, DenialKind, Halt, InFlight, Phase, ResultSummary};
+use sluicegate_sql::{Analysis, Effect, Sets};
 
 use super::{
-    MAX_OBJECT_BYTES, MAX_OBJECTS, Machine, MachineError, Outbox, Pending, Rest, Status,
+    MAX_OBJECT_BYTES, MAX_OBJECTS, Machine, MachineError, Outbox, Rest, Status,
+    commands::{copies_out, opaque_command, sql_command},
     expect::{self, Expect, Permitted, Run},
     probe, settings, whole,
 };
@@ -21,8 +18,8 @@ use crate::{
 };
 
 impl Machine {
-    /// Takes a message of the client, or a piece of a large one. It may be held until the server
-    /// answered: see [`Machine::is_holding`]. Not cancel-safe.
+    /// Takes a message of the client, or a piece of a large one. It may be kept until the server
+    /// answered: see [`Machine::is_deferring`]. Not cancel-safe.
     pub async fn client(&mut self, frame: Frame, out: &mut Outbox) -> Result<(), MachineError> {
         if let Frame::Part { bytes, .. } = frame {
             if self.client_rest == Rest::Forward {
@@ -32,7 +29,7 @@ impl Machine {
         }
         let (tag, bytes, complete) = whole(frame.clone());
         if self.must_wait(tag, out) {
-            self.held = Some(frame);
+            self.deferred = Some(frame);
             return Ok(());
         }
         self.client_rest = Rest::Forward;
@@ -52,7 +49,7 @@ impl Machine {
             _ if self.skipping => self.client_rest = Rest::Drop,
             _ if self.copy_in => return Err(MachineError::ClientTag(char::from(tag))),
             b'H' => out.accompany(bytes),
-            b'Q' => self.query(&bytes, complete, out).await?,
+            b'Q' => self.query(bytes, complete, out).await?,
             b'F' => self.function_call(bytes, complete, out).await?,
             b'P' => self.parse(bytes, complete, out).await?,
             b'B' => self.bind(bytes, complete, out).await?,
@@ -84,8 +81,8 @@ impl Machine {
         let asks = decides && tag != b'E' && self.settings.stale && self.status != Status::Failed && !self.skipping;
         if asks {
             self.settings.stale = false;
-            self.expect(Expect::Ask { index: 0 });
-            out.own(settings::questions(!self.open));
+            self.expect(Expect::ask(settings::READING_QUESTIONS));
+            out.own(settings::questions(settings::READING_QUESTIONS, !self.open));
             if !self.open {
                 self.expect(Expect::Sync { own: true });
             }
@@ -112,32 +109,33 @@ impl Machine {
 
     fn sync(&mut self, bytes: Bytes, out: &mut Outbox) {
         self.segment += 1;
-        (self.open, self.skipping) = (false, false);
+        (self.open, self.skipping, self.ran) = (false, false, false);
         self.expect(Expect::Sync { own: false });
         out.accompany(bytes);
     }
 
-    async fn query(&mut self, bytes: &Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
+    async fn query(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
         self.segment += 1;
         let decided = if complete {
-            let text = message::query(bytes).map_err(MachineError::Client)?;
+            let text = message::query(&bytes).map_err(MachineError::Client)?;
             self.decide_query(text).await
         } else {
-            Err(self.refuse_large("query").await)
+            Err(self.refuse_large("query").await.into())
         };
         let denial = match decided {
             Ok(permitted) => match self.refuses_probe(&permitted) {
                 Some(denial) => self.record_refused(permitted.permit.give_up(), denial).await,
                 None if probe::must_probe(&permitted) => {
-                    self.probe(permitted, bytes.clone(), out);
+                    self.probe(permitted, bytes, out);
                     return Ok(());
                 }
                 None => {
-                    self.forward_query(permitted, bytes.clone(), out);
+                    self.forward_query(permitted, bytes, out);
                     return Ok(());
                 }
             },
-            Err(denial) => denial,
+            Err(Halt::Suspended) => return self.suspend(Frame::Whole { tag: b'Q', bytes }, out).await,
+            Err(Halt::Denied(denial)) => denial,
         };
         self.deny_query(&denial, out);
         Ok(())
@@ -151,20 +149,22 @@ impl Machine {
     pub(super) fn forward_query(&mut self, permitted: Permitted, bytes: Bytes, out: &mut Outbox) {
         let Permitted { mut run, permit } = permitted;
         self.runs(&run.analysis);
+        self.ran = false;
         run.flight = Some(out.forward(permit, bytes));
         self.expect(Expect::Query(Box::new(run)));
     }
 
-    async fn decide_query(&mut self, text: &[u8]) -> Result<Permitted, Denial> {
+    async fn decide_query(&mut self, text: &[u8]) -> Result<Permitted, Halt> {
         let (text, analysis) = self.understand("query", text).await?;
-        let command = sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new(), Arc::from(""));
+        let command =
+            sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new(), self.settings.summary());
         if let Some(denial) = self.refused_text(&analysis) {
-            return Err(self.gate.refuse(command, denial).await);
+            return Err(self.gate.refuse(command, denial).await.into());
         }
         let mut permit = self.decide(command).await?;
         let copies = match self.decide_copies(&analysis, permit.flight()).await {
             Ok(copies) => copies,
-            Err(denial) => return Err(self.record_refused(permit.give_up(), denial).await),
+            Err(denial) => return Err(self.record_refused(permit.give_up(), denial).await.into()),
         };
         let changed = self.settings.changed_in_transaction;
         // What may be refused while it flows must be the last that the server was given.
@@ -245,101 +245,5 @@ impl Machine {
             Ok(()) => denial,
             Err(error) => Denial { kind: DenialKind::Record, policy: None, reason: error.to_string() },
         }
-    }
-
-    /// FunctionCall names a function by its number and sends back raw bytes that no policy can look
-    /// at: it passes only where an enforced policy decides on it, and none wants to see results.
-    async fn function_call(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
-        self.segment += 1;
-        let decided =
-            if complete { self.decide_function_call().await } else { Err(self.refuse_large("function-call").await) };
-        match decided {
-            Ok(permit) => {
-                self.catalog_pending.get_or_insert_with(|| Pending::new(&self.shared));
-                let flight = out.forward(permit, bytes);
-                self.expect(Expect::Function(Some(flight)));
-            }
-            Err(denial) => self.deny_query(&denial, out),
-        }
-        Ok(())
-    }
-
-    async fn decide_function_call(&mut self) -> Result<ForwardPermit, Denial> {
-        let command = opaque_command("function-call", "(function call)");
-        if !self.gate.decides_commands() {
-            let reason = "function calls by number are refused unless a policy allows them; call the function in SQL";
-            return Err(self.gate.refuse(command, Denial::gate(reason)).await);
-        }
-        let permit = self.decide(command).await?;
-        if permit.sees_results() {
-            let reason = "the result of a function call by number cannot be looked at; call the function in SQL";
-            return Err(self.record_refused(permit.give_up(), Denial::gate(reason)).await);
-        }
-        Ok(permit)
-    }
-}
-
-/// Whether what the catalog says may be different once it ran.
-pub(super) fn changes_catalog(analysis: &Analysis) -> bool {
-    let hidden = analysis.facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE);
-    hidden || analysis.statements.iter().any(|s| s.catalog_changed || s.names_may_change)
-}
-
-/// Whether there may be other functions, operators or casts once it ran.
-pub(super) fn makes_code(analysis: &Analysis) -> bool {
-    let hidden = analysis.facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE);
-    let makers = ["operator", "cast", "function", "procedure", "aggregate", "extension", "routine", "type", "domain"];
-    let makes = |s: &sluicegate_sql::Statement| {
-        s.names_may_change || s.catalog_changed && s.kind.split(' ').any(|word| makers.contains(&word))
-    };
-    hidden || analysis.statements.iter().any(makes)
-}
-
-/// Whether a statement is COPY ... TO STDOUT.
-pub(super) fn copies_out(statement: &sluicegate_sql::Statement) -> bool {
-    statement.copy.as_ref().is_some_and(|copy| copy.direction == Direction::Out && !copy.server_side)
-}
-
-/// A command about an analysed text.
-pub(super) fn sql_command(
-    verb: &'static str,
-    phase: Phase,
-    text: Arc<str>,
-    analysis: &Analysis,
-    parameters: Vec<Parameter>,
-    context: Arc<str>,
-) -> Command {
-    Command {
-        verb,
-        phase,
-        text,
-        normalized: Arc::clone(&analysis.normalized),
-        resources: Vec::new(),
-        parameters,
-        whole: true,
-        context,
-        sql: Some(Arc::clone(&analysis.facts)),
-    }
-}
-
-/// A command that nobody can look into.
-pub(super) fn opaque_command(verb: &'static str, text: &str) -> Command {
-    let facts = SqlFacts {
-        classes: Classes::OPAQUE | Classes::UNANALYSABLE,
-        kinds: vec![verb.to_owned()],
-        reaches_unknown: true,
-        unanalysable: Some(format!("a {verb} {text} cannot be analysed")),
-        ..SqlFacts::default()
-    };
-    Command {
-        verb,
-        phase: Phase::Run,
-        text: Arc::from(text),
-        normalized: Arc::from(text),
-        resources: Vec::new(),
-        parameters: Vec::new(),
-        whole: true,
-        context: Arc::from(""),
-        sql: Some(Arc::new(facts)),
     }
 }

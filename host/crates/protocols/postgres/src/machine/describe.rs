@@ -9,7 +9,7 @@ use sluicegate_sql::{Analysis, Catalog, Copy, Output, Outputs, RelationKind};
 
 use super::{
     Machine, Outbox,
-    client::copies_out,
+    commands::copies_out,
     expect::{self, Expect, Run},
     objects::{Analysed, Decided, Shape},
     rows::{CopyMasker, Masker, Rows},

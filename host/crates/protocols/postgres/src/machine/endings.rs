@@ -146,6 +146,9 @@ impl Machine {
             }
             _ => return Err(MachineError::ServerTag('Z')),
         }
+        if self.waiting.is_empty() {
+            self.settings.surroundings.reported(self.status == Status::Idle);
+        }
         Ok(())
     }
 

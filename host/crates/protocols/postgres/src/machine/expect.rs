@@ -1,6 +1,6 @@
 //! The answers that the server still owes, in the order in which it will give them.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use sluicegate_core::{ForwardPermit, InFlight};
@@ -38,7 +38,12 @@ pub enum Expect {
     /// To the gate's own description of a Query that waits.
     Probe,
     /// To the gate's own questions.
-    Ask { index: usize },
+    Ask {
+        /// Twice the question that is answered next, plus what of it is answered.
+        index: usize,
+        /// What it is when all are answered.
+        end: usize,
+    },
 }
 
 /// A Query or an Execute that runs.
@@ -117,6 +122,12 @@ impl Run {
 }
 
 impl Expect {
+    /// The answers to these of the gate's questions.
+    pub fn ask(questions: Range<usize>) -> Self {
+        // Each question ends with the Close of its portal and of its statement.
+        Self::Ask { index: questions.start * 2, end: questions.end * 2 }
+    }
+
     /// Whether nothing more may be decided until this answer came.
     pub fn blocks(&self) -> bool {
         match self {

@@ -5,11 +5,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use sluicegate_core::{Denial, ForwardPermit, Phase, command::Parameter};
+use sluicegate_core::{Denial, ForwardPermit, Halt, Phase, command::Parameter};
 
 use super::{
     Machine, MachineError, Outbox, Rest,
-    client::{opaque_command, sql_command},
+    commands::{opaque_command, sql_command},
     describe::format_of,
     expect::{self, Expect, Run},
     objects::{Portal, Prepared},
@@ -38,7 +38,7 @@ impl Machine {
             let parse = Parse::read(&bytes).map_err(MachineError::Client)?;
             self.decide_parse(&parse).await
         } else {
-            Err(self.refuse_large("prepare").await)
+            Err(self.refuse_large("prepare").await.into())
         };
         self.open = true;
         match decided {
@@ -47,17 +47,19 @@ impl Machine {
                 out.forward(permit, bytes);
                 self.expect(expect);
             }
-            Err(denial) => self.deny_extended(deny::error(&denial), deny::parse(), out),
+            Err(Halt::Suspended) => self.suspend(Frame::Whole { tag: b'P', bytes }, out).await?,
+            Err(Halt::Denied(denial)) => self.deny_extended(deny::error(&denial), deny::parse(), out),
         }
         Ok(())
     }
 
-    async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<(Expect, ForwardPermit), Denial> {
+    async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<(Expect, ForwardPermit), Halt> {
         let (text, analysis) = self.understand("prepare", parse.text).await?;
-        let command = sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new(), Arc::from(""));
+        let command =
+            sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new(), self.settings.summary());
         let refused = self.refused_name(parse.statement).or_else(|| self.refused_text(&analysis));
         if let Some(denial) = refused {
-            return Err(self.gate.refuse(command, denial).await);
+            return Err(self.gate.refuse(command, denial).await.into());
         }
         let permit = self.decide(command).await?;
         let prepared = Arc::new(Prepared::new(text, parse.types.clone(), false, self.names));
@@ -69,7 +71,7 @@ impl Machine {
         let names = BindNames::read(&bytes).map_err(MachineError::Client)?;
         let prepared = match self.find_statement(names.statement) {
             Found::Later => {
-                self.hold(bytes, complete, out);
+                self.defer(bytes, complete, out);
                 return Ok(());
             }
             Found::No => {
@@ -89,7 +91,8 @@ impl Machine {
                 portal.flight = Some(out.forward(permit, bytes));
                 self.expect(Expect::Bind { portal: Box::new(portal), segment: self.segment });
             }
-            Err(denial) => self.deny_extended(deny::error(&denial), deny::bind(), out),
+            Err(Halt::Suspended) => self.suspend(Frame::Whole { tag: b'B', bytes }, out).await?,
+            Err(Halt::Denied(denial)) => self.deny_extended(deny::error(&denial), deny::bind(), out),
         }
         Ok(())
     }
@@ -122,20 +125,20 @@ impl Machine {
         name: &str,
         prepared: &Arc<Prepared>,
         bind: Option<&Bind<'_>>,
-    ) -> Result<(Portal, ForwardPermit), Denial> {
+    ) -> Result<(Portal, ForwardPermit), Halt> {
         let (text, analysis) = self.understand("execute", prepared.text.as_bytes()).await?;
         let parameters = bind.map_or_else(Vec::new, |bind| parameters(bind, prepared));
-        let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, Arc::from(""));
+        let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, self.settings.summary());
         command.whole = bind.is_some();
         if let Some(denial) = self.refused_name(name) {
-            return Err(self.gate.refuse(command, denial).await);
+            return Err(self.gate.refuse(command, denial).await.into());
         }
         let permit = self.decide(command).await?;
         // The result formats of a Bind that is too large to be read stand at its end, unseen.
         if bind.is_none() && permit.sees_results() && expect::has_rows(&analysis) {
             let denial =
                 Denial::gate("the parameters are too large for a statement whose result is masked; send less at once");
-            return Err(self.record_refused(permit.give_up(), denial).await);
+            return Err(self.record_refused(permit.give_up(), denial).await.into());
         }
         let portal = Portal {
             name: name.to_owned(),
@@ -157,7 +160,7 @@ impl Machine {
         let name = name.to_owned();
         match self.find_portal(&name) {
             Found::Later => {
-                self.hold(bytes, true, out);
+                self.defer(bytes, true, out);
                 return Ok(());
             }
             Found::No => {
@@ -176,7 +179,7 @@ impl Machine {
         }
         if self.must_describe(&name, out) {
             self.open = true;
-            self.hold(bytes, true, out);
+            self.defer(bytes, true, out);
             return Ok(());
         }
         let decided = self.decide_rows(&name).await;
@@ -193,6 +196,7 @@ impl Machine {
                 run.portal = name;
                 self.runs(&run.analysis);
                 self.expect(Expect::Execute(Box::new(run)));
+                self.ran = true;
                 out.accompany(bytes);
             }
             Err(denial) => {
@@ -230,16 +234,16 @@ impl Machine {
 
     /// Sends what the server will reject, and remembers what the client gets instead of its error.
     /// The server then ignores everything until Sync, and so does the gate.
-    fn deny_extended(&mut self, error: Bytes, rejected: Bytes, out: &mut Outbox) {
+    pub(super) fn deny_extended(&mut self, error: Bytes, rejected: Bytes, out: &mut Outbox) {
         self.expect(Expect::Denied { error: Some(error), query: false });
         out.own(rejected);
         self.skipping = true;
         self.client_rest = Rest::Drop;
     }
 
-    fn hold(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) {
+    fn defer(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) {
         let tag = bytes.first().copied().unwrap_or_default();
-        self.held = Some(if complete { Frame::Whole { tag, bytes } } else { Frame::Head { tag, bytes } });
+        self.deferred = Some(if complete { Frame::Whole { tag, bytes } } else { Frame::Head { tag, bytes } });
         self.flush(out);
     }
 

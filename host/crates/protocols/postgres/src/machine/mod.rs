@@ -8,42 +8,48 @@
 //! and the client's are always the same.
 
 mod client;
+mod commands;
 mod copy_rows;
 mod describe;
 mod endings;
 mod expect;
 mod extended;
+mod function_call;
+mod hold;
 mod objects;
 mod outbox;
 mod probe;
+mod reading;
 mod results;
 mod rows;
 mod server;
 mod settings;
+mod surroundings;
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
 };
 
 use bytes::Bytes;
-use sluicegate_core::{Command, Denial, ForwardPermit, GatedSession, Halt, HoldEnd, sql::Classes};
-use sluicegate_sql::{Analyser, Analysis, Catalog};
+use sluicegate_core::{Command, ForwardPermit, GatedSession, Halt, sql::Classes};
+use sluicegate_sql::Analyser;
 
 pub use self::outbox::{Outbox, Queue};
 use self::{
     expect::Expect,
+    hold::Holding,
     objects::{Objects, Portal},
     probe::Probe,
+    reading::Pending,
     rows::Tally,
     settings::Settings,
+    surroundings::Surroundings,
 };
 use crate::{
     catalog::CatalogCache,
     codec::{frame::Frame, mask::HashKey, message::MessageError},
+    interrupt::Interrupt,
 };
 
 /// The most statements, portals and cursors that a session may keep.
@@ -64,22 +70,6 @@ pub struct Shared {
     /// How many sessions have changed the catalog and not yet committed. While there are some, the
     /// catalog is checked before each use, so that nothing is decided by what a commit has just ended.
     pub uncommitted: AtomicUsize,
-}
-
-/// One of [`Shared::uncommitted`].
-struct Pending(Arc<Shared>);
-
-impl Pending {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.uncommitted.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.0.uncommitted.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 /// Why a session cannot go on.
@@ -144,8 +134,13 @@ pub struct Machine {
     /// The server takes COPY data.
     copy_in: bool,
     status: Status,
-    /// A client's message that waits for an answer from the server.
-    held: Option<Frame>,
+    /// Something was executed since the last Sync.
+    ran: bool,
+    /// A client's message that waits for an answer from the server, or from people.
+    deferred: Option<Frame>,
+    /// Why it is people that it waits for.
+    holding: Option<Holding>,
+    interrupt: Arc<Interrupt>,
     /// A Query that waits until its result is described.
     probing: Option<Probe>,
     client_rest: Rest,
@@ -166,9 +161,14 @@ pub struct Machine {
 
 impl Machine {
     /// A machine for an admitted session whose server is ready for a query. `parameters` are the
-    /// settings that the server reported.
-    pub fn new(gate: GatedSession, shared: Arc<Shared>, parameters: &[(String, String)]) -> Self {
-        let mut settings = Settings::default();
+    /// settings that the server reported, `started` those that the client began with.
+    pub fn new(
+        gate: GatedSession,
+        shared: Arc<Shared>,
+        parameters: &[(String, String)],
+        started: &[(String, String)],
+    ) -> Self {
+        let mut settings = Settings::new(Surroundings::new(gate.session().id.to_string(), started));
         for (name, value) in parameters {
             settings.reported(name, value);
         }
@@ -186,7 +186,10 @@ impl Machine {
             skipping: false,
             copy_in: false,
             status: Status::Idle,
-            held: None,
+            ran: false,
+            deferred: None,
+            holding: None,
+            interrupt: Arc::default(),
             probing: None,
             client_rest: Rest::Forward,
             server_rest: Rest::Forward,
@@ -202,7 +205,7 @@ impl Machine {
 
     /// Whether nothing is on its way and no transaction is open.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.held.is_none() && !self.open && self.status == Status::Idle
+        self.waiting.is_empty() && self.deferred.is_none() && !self.open && self.status == Status::Idle
     }
 
     /// Whether what runs at the server only reads.
@@ -219,15 +222,23 @@ impl Machine {
         self.fatal
     }
 
-    /// Whether a client's message is held; no other may be handed in until [`Machine::resume`] let
-    /// it go.
-    pub fn is_holding(&self) -> bool {
-        self.held.is_some()
+    /// Where the session's cancel requests go first.
+    pub fn interrupt(&self) -> Arc<Interrupt> {
+        Arc::clone(&self.interrupt)
     }
 
-    /// Takes the held message up again. Call it after server messages. Not cancel-safe.
+    /// Whether a client's message is kept; no other may be handed in until [`Machine::resume`] or
+    /// [`Machine::decide_held`] let it go.
+    pub fn is_deferring(&self) -> bool {
+        self.deferred.is_some()
+    }
+
+    /// Takes the kept message up again. Call it after server messages. Not cancel-safe.
     pub async fn resume(&mut self, out: &mut Outbox) -> Result<(), MachineError> {
-        match self.held.take() {
+        if self.holding.is_some() {
+            return self.resume_held(out).await;
+        }
+        match self.deferred.take() {
             Some(frame) => self.client(frame, out).await,
             None => Ok(()),
         }
@@ -260,54 +271,15 @@ impl Machine {
     }
 
     /// Asks the gate. A reload may have brought or taken policies that mask.
-    async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Denial> {
-        let decided = match self.gate.decide(command.clone()).await {
-            Err(Halt::Suspended) => {
-                self.gate.end_hold(HoldEnd::Gone("commands cannot wait for approval yet".into()));
-                self.gate.decide(command).await
-            }
-            decided => decided,
-        };
+    async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Halt> {
+        let classes = command.sql.as_ref().map(|sql| sql.classes);
+        let decided = self.gate.decide(command).await;
+        if matches!(decided, Err(Halt::Suspended)) {
+            self.holding.get_or_insert_with(|| Holding::new(classes));
+        }
         // What still runs may have been decided by policies that mask.
         self.may_mask = self.gate.may_mask() || self.may_mask && !self.waiting.is_empty();
-        decided.map_err(|halt| match halt {
-            Halt::Denied(denial) => denial,
-            Halt::Suspended => Denial::gate("commands cannot wait for approval yet"),
-        })
-    }
-
-    /// The target's catalog. A session that no policy governs needs none.
-    async fn catalog(&mut self) -> Result<Arc<Catalog>, Denial> {
-        if !self.gate.is_governed() {
-            return Ok(Arc::new(Catalog::empty()));
-        }
-        if self.shared.uncommitted.load(Ordering::SeqCst) > 0 {
-            self.shared.catalogs.invalidate();
-        }
-        let catalog = self.shared.catalogs.get().await.map_err(|error| {
-            tracing::error!(error = %sluicegate_net::Chain(&error), "the target's catalog cannot be read");
-            Denial::gate("the target's catalog cannot be read, so statements cannot be analysed; try again later")
-        })?;
-        if catalog.generation() != self.generation {
-            // Names may mean other relations now.
-            self.generation = catalog.generation();
-            self.epoch += 1;
-        }
-        Ok(catalog)
-    }
-
-    fn read(&self, text: &str, catalog: &Catalog) -> Arc<Analysis> {
-        let context = self.settings.context(catalog, &self.objects.prepared, &self.objects.cursors);
-        let analysis = self.shared.analyser.analyse(text, &context);
-        if self.catalog_pending.is_some() { distrust(&analysis, self.new_code) } else { analysis }
-    }
-
-    /// A text is about to run: the catalog may be another afterwards.
-    fn runs(&mut self, analysis: &Analysis) {
-        if self.catalog_pending.is_none() && client::changes_catalog(analysis) {
-            self.catalog_pending = Some(Pending::new(&self.shared));
-        }
-        self.new_code |= client::makes_code(analysis);
+        decided
     }
 
     /// Whether so many answers are still to come that no more messages are taken. The server is then
@@ -319,34 +291,6 @@ impl Machine {
         }
         full
     }
-
-    async fn analyse(&mut self, text: &str) -> Result<Arc<Analysis>, Denial> {
-        let catalog = self.catalog().await?;
-        Ok(self.read(text, &catalog))
-    }
-}
-
-/// While this session has changed the catalog and not yet committed, the catalog that the gateway
-/// reads is not the one that the server uses: nothing may be concluded from it.
-///
-/// Where it has made functions, operators or casts, not even what reads nothing is harmless: any name or
-/// sign may stand for them (`new_code`).
-fn distrust(analysis: &Analysis, new_code: bool) -> Arc<Analysis> {
-    let mut analysis = analysis.clone();
-    let mut facts = (*analysis.facts).clone();
-    facts.reaches_unknown |= facts.statements > 0;
-    analysis.facts = Arc::new(facts);
-    for statement in &mut analysis.statements {
-        if let sluicegate_sql::Outputs::Aligned(outputs) = &mut statement.outputs {
-            for output in outputs.iter_mut().filter(|output| new_code || !output.sources.is_empty()) {
-                output.resolution = sluicegate_core::Resolution::Unresolved;
-            }
-        }
-        if let Some(copy) = &mut statement.copy {
-            copy.columns = None;
-        }
-    }
-    Arc::new(analysis)
 }
 
 /// The bytes of a message that is not to be streamed.

@@ -168,6 +168,11 @@ impl Objects {
         }
     }
 
+    /// Whether Bind has made portals that still are there.
+    pub fn has_portals(&self) -> bool {
+        !self.portals.is_empty()
+    }
+
     /// Keeps a portal; returns the one it replaces.
     pub fn bound(&mut self, portal: Portal) -> Option<Portal> {
         if !portal.name.is_empty() {

@@ -152,24 +152,24 @@ impl Machine {
 
     /// An answer to the gate's own questions.
     fn told(&mut self, tag: u8, bytes: &[u8]) -> Result<(), MachineError> {
-        let Some(Expect::Ask { index }) = self.waiting.front_mut() else {
+        let Some(Expect::Ask { index, end }) = self.waiting.front_mut() else {
             return Err(MachineError::ServerTag(char::from(tag)));
         };
+        let question = *index / 2;
+        *index += usize::from(tag == b'3');
+        let done = index == end;
         match tag {
-            // Each question ends with the Close of its portal and of its statement.
-            b'3' => *index += 1,
             b'D' => {
-                let question = *index / 2;
                 let value = settings::answer(bytes).ok_or(MachineError::ServerTag('D'))?;
                 if self.settings.answered(question, &value) {
                     // The next text finds that names have moved.
                     self.generation = u64::MAX;
                 }
             }
-            b'1' | b'2' | b'C' => {}
+            b'1' | b'2' | b'3' | b'C' => {}
             _ => return Err(MachineError::ServerTag(char::from(tag))),
         }
-        if matches!(self.waiting.front(), Some(Expect::Ask { index }) if *index == settings::QUESTIONS.len() * 2) {
+        if done {
             self.answered();
         }
         Ok(())

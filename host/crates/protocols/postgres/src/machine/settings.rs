@@ -2,18 +2,23 @@
 //! `"$user"`, how string literals are lexed, and the client's encoding. The server reports some by
 //! ParameterStatus; for the others the gate asks after anything that may have changed them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sluicegate_sql::{Analysis, Catalog, Context};
 
+use super::surroundings::Surroundings;
 use crate::codec::message::{Reader, put, put_cstr};
 
 /// The gate's own statement and portal; clients cannot use names that begin so.
 const NAME: &[u8] = b"sluicegate: settings";
 
-/// What is asked, in order. SHOW takes no snapshot, so it may stand anywhere in a transaction.
-pub const QUESTIONS: [&str; 2] = ["SHOW search_path", "SHOW role"];
+/// What can be asked. SHOW takes no snapshot, so it may stand anywhere in a transaction.
+const QUESTIONS: [&str; 3] = ["SHOW search_path", "SHOW role", "SHOW statement_timeout"];
+/// What must be known before a text is read.
+pub const READING_QUESTIONS: Range<usize> = 0..2;
+/// What must be known before people are asked.
+pub const TIMEOUT_QUESTIONS: Range<usize> = 2..3;
 
 /// How texts of this session are read.
 #[derive(Debug)]
@@ -24,14 +29,19 @@ pub struct Settings {
     session_user: String,
     standard_conforming_strings: bool,
     encoding: String,
+    /// How long a command may take; none for ever. Asked before a command waits for people.
+    pub statement_timeout: Option<Duration>,
+    /// What commands depend on beside their text.
+    pub surroundings: Surroundings,
     /// The gate must ask before the next text is read.
     pub stale: bool,
     /// Settings changed in this transaction, so its end may change them back.
     pub changed_in_transaction: bool,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
+impl Settings {
+    /// Of a session that nothing has been reported of.
+    pub fn new(surroundings: Surroundings) -> Self {
         Self {
             search_path: Vec::new(),
             raw_path: String::new(),
@@ -39,15 +49,16 @@ impl Default for Settings {
             session_user: String::new(),
             standard_conforming_strings: true,
             encoding: String::new(),
+            statement_timeout: None,
+            surroundings,
             stale: true,
             changed_in_transaction: false,
         }
     }
-}
 
-impl Settings {
     /// Takes a ParameterStatus.
     pub fn reported(&mut self, name: &str, value: &str) {
+        self.surroundings.is(name, value);
         match name {
             "standard_conforming_strings" => self.standard_conforming_strings = value == "on",
             "client_encoding" => value.clone_into(&mut self.encoding),
@@ -59,13 +70,26 @@ impl Settings {
         }
     }
 
-    /// Takes the answer to question `index`; whether it differs from the former one.
+    /// Takes the answer to question `index`; whether names may mean something else by it.
     pub fn answered(&mut self, index: usize, value: &str) -> bool {
-        let slot = if index == 0 { &mut self.raw_path } else { &mut self.role };
+        let (slot, name) = match index {
+            0 => (&mut self.raw_path, "search_path"),
+            1 => (&mut self.role, "role"),
+            _ => {
+                self.statement_timeout = duration(value);
+                return false;
+            }
+        };
         let changed = *slot != value;
         value.clone_into(slot);
+        self.surroundings.is(name, value);
         self.expand();
         changed
+    }
+
+    /// What a command that is decided now depends on beside its text.
+    pub fn summary(&self) -> Arc<str> {
+        self.surroundings.text()
     }
 
     /// Whether the bytes of a text mean what they seem to. Encodings other than UTF-8 may hide
@@ -127,11 +151,27 @@ fn split_path(raw: &str) -> Vec<String> {
     names
 }
 
+/// Reads a time as SHOW writes it: a whole number of the largest unit that fits; 0 is none.
+fn duration(value: &str) -> Option<Duration> {
+    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let (number, unit) = value.split_at_checked(digits)?;
+    let unit = match unit {
+        "ms" | "" => 1,
+        "s" => 1000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let milliseconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+}
+
 /// The messages that ask; the answers end with a CloseComplete for each question. They are followed
 /// by Sync where the client has no extended messages pending, else by Flush.
-pub fn questions(sync: bool) -> Bytes {
+pub fn questions(which: Range<usize>, sync: bool) -> Bytes {
     let mut out = BytesMut::new();
-    for question in QUESTIONS {
+    for question in QUESTIONS.get(which).unwrap_or_default() {
         put(&mut out, b'P', |out| {
             put_cstr(out, NAME);
             put_cstr(out, question.as_bytes());
@@ -178,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_user_schema_follows_the_role() {
-        let mut settings = Settings::default();
+        let mut settings = Settings::new(Surroundings::new(String::new(), &[]));
         settings.reported("session_authorization", "app");
         settings.answered(0, "\"$user\", public");
         assert_eq!(settings.search_path, ["app", "public"]);
@@ -188,10 +228,25 @@ mod tests {
 
     #[test]
     fn other_encodings_are_read_as_ascii_only() {
-        let mut settings = Settings::default();
+        let mut settings = Settings::new(Surroundings::new(String::new(), &[]));
         settings.reported("client_encoding", "SJIS");
         assert!(settings.can_read("select 1") && !settings.can_read("select 'é'"));
         settings.reported("client_encoding", "UTF8");
         assert!(settings.can_read("select 'é'"));
+    }
+
+    #[test]
+    fn times_are_read_as_the_server_writes_them() {
+        let times = [
+            ("0", None),
+            ("250ms", Some(250)),
+            ("5s", Some(5000)),
+            ("90min", Some(5_400_000)),
+            ("1d", Some(86_400_000)),
+        ];
+        for (text, milliseconds) in times {
+            assert_eq!(duration(text), milliseconds.map(Duration::from_millis), "{text}");
+        }
+        assert_eq!(duration("soon"), None);
     }
 }

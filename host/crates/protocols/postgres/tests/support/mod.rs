@@ -4,4 +4,5 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod admit;
+pub mod gateway;
 pub mod server;

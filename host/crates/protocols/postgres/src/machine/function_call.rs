@@ -1,0 +1,70 @@
+//! FunctionCall, the protocol's way to call a function by its number. Source: PostgreSQL manual,
+//! "Function Call".
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sluicegate_core::{Command, Denial, ForwardPermit, Halt, command::Parameter};
+
+use super::{Machine, MachineError, Outbox, Pending, commands::opaque_command, expect::Expect};
+use crate::codec::{
+    frame::Frame,
+    message::{self, FunctionCall},
+};
+
+impl Machine {
+    /// FunctionCall names a function by its number and sends back raw bytes that no policy can look
+    /// at: it passes only where an enforced policy decides on it, and none wants to see results.
+    pub(super) async fn function_call(
+        &mut self,
+        bytes: Bytes,
+        complete: bool,
+        out: &mut Outbox,
+    ) -> Result<(), MachineError> {
+        self.segment += 1;
+        let decided = if complete {
+            let call = FunctionCall::read(&bytes).map_err(MachineError::Client)?;
+            self.decide_function_call(&call).await
+        } else {
+            Err(self.refuse_large("function-call").await.into())
+        };
+        match decided {
+            Ok(permit) => {
+                self.ran = false;
+                self.catalog_pending.get_or_insert_with(|| Pending::new(&self.shared));
+                let flight = out.forward(permit, bytes);
+                self.expect(Expect::Function(Some(flight)));
+            }
+            Err(Halt::Suspended) => self.suspend(Frame::Whole { tag: b'F', bytes }, out).await?,
+            Err(Halt::Denied(denial)) => self.deny_query(&denial, out),
+        }
+        Ok(())
+    }
+
+    async fn decide_function_call(&mut self, call: &FunctionCall<'_>) -> Result<ForwardPermit, Halt> {
+        let command = Command {
+            parameters: call.arguments.iter().enumerate().map(|(index, value)| argument(call, index, *value)).collect(),
+            context: self.settings.summary(),
+            ..opaque_command("function-call", &format!("(call of function {})", call.function))
+        };
+        if !self.gate.decides_commands() {
+            let reason = "function calls by number are refused unless a policy allows them; call the function in SQL";
+            return Err(self.gate.refuse(command, Denial::gate(reason)).await.into());
+        }
+        let permit = self.decide(command).await?;
+        if permit.sees_results() {
+            let reason = "the result of a function call by number cannot be looked at; call the function in SQL";
+            return Err(self.record_refused(permit.give_up(), Denial::gate(reason)).await.into());
+        }
+        Ok(permit)
+    }
+}
+
+/// An argument; the types are known to the server alone.
+fn argument(call: &FunctionCall<'_>, index: usize, value: Option<&[u8]>) -> Parameter {
+    let Some(value) = value else { return Parameter::Null };
+    match (message::format_code(&call.formats, index), std::str::from_utf8(value)) {
+        (0, Ok(text)) => Parameter::Text(Arc::from(text)),
+        _ => Parameter::Opaque(Arc::from(value)),
+    }
+}

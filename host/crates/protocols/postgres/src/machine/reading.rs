@@ -1,0 +1,89 @@
+//! How texts are read: by the target's catalog, as far as it is still what the server uses.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use sluicegate_core::Denial;
+use sluicegate_sql::{Analysis, Catalog};
+
+use super::{Machine, Shared, commands};
+
+/// One of [`Shared::uncommitted`].
+pub(super) struct Pending(Arc<Shared>);
+
+impl Pending {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        shared.uncommitted.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.uncommitted.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Machine {
+    /// The target's catalog. A session that no policy governs needs none.
+    pub(super) async fn catalog(&mut self) -> Result<Arc<Catalog>, Denial> {
+        if !self.gate.is_governed() {
+            return Ok(Arc::new(Catalog::empty()));
+        }
+        if self.shared.uncommitted.load(Ordering::SeqCst) > 0 {
+            self.shared.catalogs.invalidate();
+        }
+        let catalog = self.shared.catalogs.get().await.map_err(|error| {
+            tracing::error!(error = %sluicegate_net::Chain(&error), "the target's catalog cannot be read");
+            Denial::gate("the target's catalog cannot be read, so statements cannot be analysed; try again later")
+        })?;
+        if catalog.generation() != self.generation {
+            // Names may mean other relations now.
+            self.generation = catalog.generation();
+            self.epoch += 1;
+        }
+        Ok(catalog)
+    }
+
+    pub(super) fn read(&self, text: &str, catalog: &Catalog) -> Arc<Analysis> {
+        let context = self.settings.context(catalog, &self.objects.prepared, &self.objects.cursors);
+        let analysis = self.shared.analyser.analyse(text, &context);
+        if self.catalog_pending.is_some() { distrust(&analysis, self.new_code) } else { analysis }
+    }
+
+    /// A text is about to run: settings may be others afterwards, and the catalog may be another afterwards.
+    pub(super) fn runs(&mut self, analysis: &Analysis) {
+        self.settings.surroundings.runs(analysis);
+        if self.catalog_pending.is_none() && commands::changes_catalog(analysis) {
+            self.catalog_pending = Some(Pending::new(&self.shared));
+        }
+        self.new_code |= commands::makes_code(analysis);
+    }
+
+    pub(super) async fn analyse(&mut self, text: &str) -> Result<Arc<Analysis>, Denial> {
+        let catalog = self.catalog().await?;
+        Ok(self.read(text, &catalog))
+    }
+}
+
+/// While this session has changed the catalog and not yet committed, the catalog that the gateway
+/// reads is not the one that the server uses: nothing may be concluded from it.
+///
+/// Where it has made functions, operators or casts, not even what reads nothing is harmless: any name or
+/// sign may stand for them (`new_code`).
+fn distrust(analysis: &Analysis, new_code: bool) -> Arc<Analysis> {
+    let mut analysis = analysis.clone();
+    let mut facts = (*analysis.facts).clone();
+    facts.reaches_unknown |= facts.statements > 0;
+    analysis.facts = Arc::new(facts);
+    for statement in &mut analysis.statements {
+        if let sluicegate_sql::Outputs::Aligned(outputs) = &mut statement.outputs {
+            for output in outputs.iter_mut().filter(|output| new_code || !output.sources.is_empty()) {
+                output.resolution = sluicegate_core::Resolution::Unresolved;
+            }
+        }
+        if let Some(copy) = &mut statement.copy {
+            copy.columns = None;
+        }
+    }
+    Arc::new(analysis)
+}
