@@ -36,12 +36,13 @@ pub struct NameGlob {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GlobError {
     text: String,
+    /// What it should have been.
     forms: &'static str,
 }
 
 impl fmt::Display for GlobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no pattern here: write {}", self.text, self.forms)
+        write!(f, "`{}` is no {}", self.text, self.forms)
     }
 }
 
@@ -65,7 +66,7 @@ impl FromStr for ColumnGlob {
     type Err = GlobError;
 
     fn from_str(text: &str) -> Result<Self, GlobError> {
-        let forms = "`column`, `relation.column` or `schema.relation.column`";
+        let forms = "column pattern: write `column`, `relation.column` or `schema.relation.column`";
         let [schema, relation, column] = parts(text).ok_or_else(|| GlobError { text: text.to_owned(), forms })?;
         Ok(Self { schema, relation, column })
     }
@@ -82,7 +83,7 @@ impl FromStr for NameGlob {
     type Err = GlobError;
 
     fn from_str(text: &str) -> Result<Self, GlobError> {
-        let forms = "`name` or `schema.name`";
+        let forms = "name pattern: write `name` or `schema.name`";
         let [schema, name] = parts(text).ok_or_else(|| GlobError { text: text.to_owned(), forms })?;
         Ok(Self { schema, name })
     }

@@ -44,13 +44,18 @@ fn no_settings() -> serde_json::Value {
     serde_json::Value::Object(serde_json::Map::new())
 }
 
+/// How much of what one policy says about the results of one command is kept.
+pub const MAX_SAYINGS: usize = 32;
+
 /// What one policy said, for the record. Every policy that was asked is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Opinion {
     /// The module's name.
-    pub policy: String,
+    #[schema(value_type = String)]
+    pub policy: Arc<str>,
     /// The module's SHA-256, in hexadecimal; empty where no module could be loaded.
-    pub digest: String,
+    #[schema(value_type = String)]
+    pub digest: Arc<str>,
     /// Whether it counted.
     pub mode: Mode,
     /// `allow`, `block`, `suspend`, `mask`, `limit`.
@@ -60,17 +65,24 @@ pub struct Opinion {
     /// The rule that it named; none where it named none.
     pub rule: Option<String>,
     /// How long it took, in microseconds; repeated sayings are added up.
+    #[serde(default)]
     pub micros: u32,
 }
 
 impl Opinion {
-    /// Adds another saying to those of the same command, where it is not one of them already.
+    /// Adds another saying to those of the same command, where it is not one of them already. Of one
+    /// policy at most [`MAX_SAYINGS`] are kept: a policy may say something else about every batch of rows.
+    /// Beyond them only the time is added, to the last.
     pub fn note(self, into: &mut Vec<Self>) {
-        let same = |known: &&mut Self| {
-            (&known.policy, &known.digest, known.mode) == (&self.policy, &self.digest, self.mode)
-                && (&known.said, &known.reason, &known.rule) == (&self.said, &self.reason, &self.rule)
-        };
-        match into.iter_mut().find(same) {
+        let policy =
+            |known: &Self| (&known.policy, &known.digest, known.mode) == (&self.policy, &self.digest, self.mode);
+        let saying = |known: &Self| (&known.said, &known.reason, &known.rule) == (&self.said, &self.reason, &self.rule);
+        let full = into.iter().filter(|known| policy(known)).count() >= MAX_SAYINGS;
+        let place = into
+            .iter()
+            .position(|known| policy(known) && saying(known))
+            .or_else(|| into.iter().rposition(policy).filter(|_| full));
+        match place.and_then(|place| into.get_mut(place)) {
             Some(known) => known.micros = known.micros.saturating_add(self.micros),
             None => into.push(self),
         }
@@ -155,5 +167,37 @@ impl Ruling {
     pub fn failed(policy: &str, reason: impl Into<String>) -> Self {
         let denial = Denial { kind: DenialKind::PolicyFailure, policy: Some(policy.to_owned()), reason: reason.into() };
         Self { denial: Some(denial), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opinion(policy: &str, reason: &str) -> Opinion {
+        let (policy, reason) = (policy.into(), reason.to_owned());
+        let (digest, mode, said, rule) = ("".into(), Mode::Enforce, "mask".to_owned(), None);
+        Opinion { policy, digest, mode, said, reason, rule, micros: 1 }
+    }
+
+    #[test]
+    fn repeated_sayings_are_kept_once_with_their_time() {
+        let mut noted = Vec::new();
+        for (policy, reason) in [("a", "x"), ("b", "x"), ("a", "x"), ("a", "y"), ("a", "x")] {
+            opinion(policy, reason).note(&mut noted);
+        }
+        let times: Vec<_> = noted.iter().map(|o| (&*o.policy, o.reason.as_str(), o.micros)).collect();
+        assert_eq!(times, [("a", "x", 3), ("b", "x", 1), ("a", "y", 1)]);
+    }
+
+    #[test]
+    fn a_policy_that_always_says_something_else_is_cut_short() {
+        let mut noted = Vec::new();
+        for n in 0..1000 {
+            opinion("a", &n.to_string()).note(&mut noted);
+        }
+        opinion("b", "x").note(&mut noted);
+        assert_eq!(noted.len(), MAX_SAYINGS + 1);
+        assert_eq!(noted.iter().map(|o| o.micros).sum::<u32>(), 1001);
     }
 }

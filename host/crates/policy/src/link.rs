@@ -20,7 +20,9 @@ use crate::{
 
 /// One binding of the generation in force.
 pub(crate) struct Link {
-    pub(crate) module_name: String,
+    pub(crate) module_name: Arc<str>,
+    /// The module's; empty where there is none.
+    digest: Arc<str>,
     pub(crate) mode: Mode,
     pub(crate) settings: String,
     pub(crate) matcher: Matcher,
@@ -86,7 +88,11 @@ impl Link {
 
     fn new(binding: &Binding, matcher: Matcher, code: Code, voice: Arc<Voice>) -> Self {
         Self {
-            module_name: binding.module.clone(),
+            module_name: binding.module.as_str().into(),
+            digest: match &code {
+                Code::Ready(module) => module.digest.as_str().into(),
+                Code::Broken(_) => Arc::default(),
+            },
             mode: binding.mode,
             settings: settings_text(binding),
             matcher,
@@ -97,10 +103,7 @@ impl Link {
     }
 
     pub(crate) fn digest(&self) -> &str {
-        match &self.code {
-            Code::Ready(module) => &module.digest,
-            Code::Broken(_) => "",
-        }
+        &self.digest
     }
 
     pub(crate) fn enforced(&self) -> bool {
@@ -174,10 +177,10 @@ impl Link {
 
     fn failed(&self, error: &CallError) -> Failure {
         let reason = format!("the policy failed: {error}");
-        tracing::warn!(policy = self.module_name, digest = self.digest(), mode = ?self.mode, reason, "a policy failed");
+        tracing::warn!(policy = &*self.module_name, digest = self.digest(), mode = ?self.mode, reason, "a policy failed");
         if let Some(back_off) = self.quarantine.failed() {
             tracing::error!(
-                policy = self.module_name,
+                policy = &*self.module_name,
                 digest = self.digest(),
                 seconds = back_off.as_secs(),
                 "a policy fails too often; it is not asked for a while, and what it would decide is blocked"
@@ -188,8 +191,8 @@ impl Link {
 
     pub(crate) fn opinion(&self, saying: Saying, source: Source) -> Opinion {
         Opinion {
-            policy: self.module_name.clone(),
-            digest: self.digest().to_owned(),
+            policy: Arc::clone(&self.module_name),
+            digest: Arc::clone(&self.digest),
             mode: self.mode,
             said: saying.said.to_owned(),
             reason: saying.reason,

@@ -214,7 +214,7 @@ impl Registry {
             None => Err(self.why_absent(&binding.module, entry)),
         };
         let old = before.into_iter().flat_map(|chain| &chain.links).find(|old| {
-            old.module_name == binding.module
+            *old.module_name == *binding.module
                 && old.mode == binding.mode
                 && old.settings == settings
                 && Arc::ptr_eq(&old.voice, &voice)
@@ -253,7 +253,7 @@ impl Registry {
         let Some((binding, chain)) = binding.zip(now.chains.get(&problem.target)) else { return false };
         let settings = settings_text(binding);
         chain.links.iter().any(|link| {
-            matches!(link.code, Code::Broken(_)) && link.module_name == problem.module && link.settings == settings
+            matches!(link.code, Code::Broken(_)) && *link.module_name == *problem.module && link.settings == settings
         })
     }
 
@@ -272,7 +272,7 @@ impl Registry {
                 chain
                     .links
                     .iter()
-                    .filter(|link| link.module_name == *name)
+                    .filter(|link| *link.module_name == **name)
                     .map(|link| (target.clone(), Arc::clone(link)))
             });
             let mut links: Vec<_> = bound.collect();

@@ -98,7 +98,7 @@ impl PolicySession for Policies {
 
     fn governing(&self) -> Vec<(String, String)> {
         let Some(current) = &self.current else { return Vec::new() };
-        current.chain.links.iter().map(|link| (link.module_name.clone(), link.digest().to_owned())).collect()
+        current.chain.links.iter().map(|link| (link.module_name.to_string(), link.digest().to_owned())).collect()
     }
 
     fn opened(&mut self) -> Ruling {

@@ -45,7 +45,7 @@ impl Tally {
 
     fn suspend(&mut self, link: &Link, mut requirement: Requirement, source: Source) {
         if link.enforced() {
-            requirement.policy.clone_from(&link.module_name);
+            requirement.policy = link.module_name.to_string();
             link.digest().clone_into(&mut requirement.module);
             requirement.rule.clone_from(&source.rule);
             self.say(link, Saying::suspend(requirement.reason.clone()), source);
@@ -108,7 +108,8 @@ impl Tally {
     /// The first refusal that counts is the one that is shown.
     pub(crate) fn say(&mut self, link: &Link, saying: Saying, source: Source) {
         if let (Some(kind), true, None) = (saying.refusal, link.enforced(), &self.denial) {
-            self.denial = Some(Denial { kind, policy: Some(link.module_name.clone()), reason: saying.reason.clone() });
+            self.denial =
+                Some(Denial { kind, policy: Some(link.module_name.to_string()), reason: saying.reason.clone() });
         }
         self.opinions.push(link.opinion(saying, source));
     }

@@ -53,6 +53,7 @@ fn costs() {
     });
     command_cost("a command, nothing read", json!({}));
     command_cost("a command, its classes read", json!({ "command": "classes" }));
+    command_cost("a command, a rule cited", json!({ "cite": "deny[2]" }));
     command_cost("a command, its text read", json!({ "only": "nowhere in the text" }));
     command_cost("a command, every fact read (28 calls)", json!({ "command": "glance" }));
 
@@ -77,6 +78,14 @@ fn shipped(command: &Arc<Command>, rows: &Batch) {
     let fixture = Fixture::new();
     fixture.put("sql-guard", &example("sql-guard"));
     fixture.put("pii-mask", &example("pii-mask"));
+    fixture.put("hold-for-approval", &example("hold-for-approval"));
+    let settings = json!({ "when": [{ "kinds": ["delete"], "missing_where": true }, { "tables": ["*.secrets"] }],
+                           "approvers": ["group:dba"] });
+    fixture.bind(vec![binding("hold-for-approval", Mode::Enforce, settings)]);
+    let mut session = fixture.open();
+    measure("hold-for-approval, a command", 1, || {
+        black_box(ask(&mut session, command));
+    });
     fixture.bind(vec![binding("sql-guard", Mode::Enforce, json!({ "deny": ["ddl", "drop"], "require_where": true }))]);
     let mut session = fixture.open();
     measure("sql-guard, a command", 1, || {

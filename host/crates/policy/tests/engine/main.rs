@@ -8,6 +8,7 @@
     reason = "a test that is surprised fails"
 )]
 
+mod approvals;
 mod costs;
 mod events;
 mod limits;

@@ -28,8 +28,11 @@ fn ship(fixture: &Fixture, policy: &str, fixtures: &[Value]) {
 
 #[test]
 fn the_shipped_policies_do_what_their_fixtures_say() {
-    for (policy, settings) in [("pii-mask", json!({ "columns": ["*.ssn"] })), ("sql-guard", json!({ "deny": ["ddl"] }))]
-    {
+    for (policy, settings) in [
+        ("pii-mask", json!({ "columns": ["*.ssn"] })),
+        ("sql-guard", json!({ "deny": ["ddl"] })),
+        ("hold-for-approval", json!({ "when": { "kinds": ["drop"] }, "approvers": ["group:dba"] })),
+    ] {
         let fixture = Fixture::new();
         ship(&fixture, policy, &fixtures(policy));
         fixture.put(policy, &example(policy));
@@ -44,6 +47,7 @@ fn only_the_shipped_policy_that_masks_counts_as_masking() {
         ("pii-mask", json!({ "columns": ["*.ssn"] }), true, true),
         ("sql-guard", json!({ "deny": ["ddl"] }), false, false),
         ("sql-guard", json!({ "max_rows": 5 }), false, true),
+        ("hold-for-approval", json!({ "when": { "kinds": ["drop"] }, "approvers": ["group:dba"] }), false, false),
     ] {
         let fixture = Fixture::new();
         fixture.put(policy, &example(policy));
@@ -68,8 +72,8 @@ fn a_module_that_breaks_its_fixtures_is_not_taken_until_they_hold() {
     fixture.put("sql-guard", &example("sql-guard"));
     fixture.bind(vec![binding("sql-guard", Mode::Enforce, json!({ "deny": ["drop"] }))]);
     let PolicyState::Rejected { reason } = fixture.status("sql-guard").state else { panic!("it was taken") };
-    let told = "its fixture `an example` does not hold: case `a read`: about the command it said Verdict::Allow, \
-                and Block(\"no\") was expected";
+    let told = "its fixture `an example` does not hold: case `a read`: about the command it said Allow, and \
+                Block(\"no\") was expected";
     assert_eq!(reason, told);
 
     shipped.pop();

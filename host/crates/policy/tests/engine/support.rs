@@ -26,7 +26,18 @@ fn built() -> &'static Path {
         let target = env!("CARGO_TARGET_TMPDIR").to_owned() + "/..";
         let status = Process::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--target", "wasm32-unknown-unknown"])
-            .args(["-p", "sluicegate-test-guests", "-p", "pii-mask", "-p", "sql-guard", "--lib", "--examples"])
+            .args([
+                "-p",
+                "sluicegate-test-guests",
+                "-p",
+                "pii-mask",
+                "-p",
+                "sql-guard",
+                "-p",
+                "hold-for-approval",
+                "--lib",
+                "--examples",
+            ])
             .env("CARGO_TARGET_DIR", &target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()

@@ -6,8 +6,8 @@ use std::hint::black_box;
 
 use serde::Deserialize;
 use sluicegate_policy::{
-    Approval, Cell, Classes, Command, Events, Interests, Level, Mask, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict,
-    Session, Verdict, host,
+    Approval, Cell, Classes, Command, Events, Interests, Level, Mask, Plan, Policy, ResultSet, ResultVerdict, Rows,
+    RowsVerdict, Session, Verdict, host,
 };
 
 #[derive(Deserialize)]
@@ -15,13 +15,18 @@ use sluicegate_policy::{
 struct Probe {
     opened: String,
     command: String,
+    /// A rule that it names whenever it is asked.
+    cite: String,
     /// Misbehave only where the command's text contains this.
     only: String,
     mask: Vec<(u32, String)>,
     inspect: Vec<u32>,
+    spare: Vec<u32>,
     limit: Option<u64>,
     rows: String,
     refuse: String,
+    /// Who may approve where it suspends, twice.
+    approvers: Vec<String>,
     /// Does not ask about results.
     no_results: bool,
     /// Keeps to itself that it masks.
@@ -30,9 +35,23 @@ struct Probe {
 
 impl Default for Probe {
     fn default() -> Self {
-        let (opened, command, only, mask, inspect, limit, rows, refuse) = Default::default();
-        let (no_results, secretive) = Default::default();
-        Self { opened, command, only, mask, inspect, limit, rows, refuse, no_results, secretive }
+        let (opened, command, cite, only, mask, inspect, spare, limit) = Default::default();
+        let (rows, refuse, approvers, no_results, secretive) = Default::default();
+        Self {
+            opened,
+            command,
+            cite,
+            only,
+            mask,
+            inspect,
+            spare,
+            limit,
+            rows,
+            refuse,
+            approvers,
+            no_results,
+            secretive,
+        }
     }
 }
 
@@ -48,22 +67,25 @@ impl Policy for Probe {
 
     fn interests(&self) -> Interests {
         let events = if self.no_results { Events::all() - Events::RESULT } else { Events::all() };
-        let hides = !self.mask.is_empty() || !self.inspect.is_empty();
+        let hides = !self.mask.is_empty() || !self.inspect.is_empty() || !self.spare.is_empty();
         if hides && !self.secretive { Interests::in_events(events).masking() } else { Interests::in_events(events) }
     }
 
     fn on_session_opened(&mut self, session: &Session) -> Verdict {
         host::counter_add("opened", 1);
-        if self.opened.is_empty() {
-            Verdict::Allow
-        } else {
-            Verdict::Block(format!("{} {}", self.opened, session.user()))
+        match self.opened.as_str() {
+            "" => Verdict::Allow,
+            "suspend" => Approval::new("not without a word").into(),
+            text => Verdict::Block(format!("{text} {}", session.user())),
         }
     }
 
     fn on_command(&mut self, session: &Session, command: &Command) -> Verdict {
         if !self.only.is_empty() && !command.text().contains(&self.only) {
             return Verdict::Allow;
+        }
+        if !self.cite.is_empty() {
+            host::cite(&self.cite);
         }
         match self.command.as_str() {
             "" => Verdict::Allow,
@@ -100,10 +122,7 @@ impl Policy for Probe {
                 }
                 Verdict::Allow
             }
-            "suspend" => {
-                host::cite("two eyes are not enough");
-                Approval::new("a second pair of eyes").by(["group:dba"]).into()
-            }
+            "suspend" => Approval::new("a second pair of eyes").by(&self.approvers).at_least(2).with_note().into(),
             text => Verdict::Block(text.into()),
         }
     }
@@ -114,6 +133,9 @@ impl Policy for Probe {
         }
         for column in &self.inspect {
             plan.inspect(*column);
+        }
+        for column in &self.spare {
+            plan.spare(*column);
         }
         if let Some(rows) = self.limit {
             plan.limit_rows(rows);
