@@ -40,7 +40,7 @@ pub struct Access {
     /// Who you are; the secret is read from SLUICEGATE_SECRET or asked for. Without this, a token is
     /// taken from SLUICEGATE_TOKEN
     #[arg(long = "as", value_name = "USER")]
-    user: Option<String>,
+    asker: Option<String>,
 }
 
 /// The configuration's path, and whether the command line names it.
@@ -67,7 +67,7 @@ impl Access {
     /// Opens what a command reads, or where it answers.
     pub async fn open(&self, config: &ConfigPath, purpose: Purpose) -> anyhow::Result<Source> {
         let way = self.way(config)?;
-        let needed = purpose == Purpose::Answer || self.user.is_some() || matches!(way, Way::Url(..));
+        let needed = purpose == Purpose::Answer || self.asker.is_some() || matches!(way, Way::Url(..));
         let mut source = Source::open(way).await?;
         // Who has to wait for a prompt to learn that nobody answers has waited for nothing.
         match &source {
@@ -97,7 +97,7 @@ impl Access {
     }
 
     fn credentials(&self) -> anyhow::Result<Credentials> {
-        let Some(user) = &self.user else {
+        let Some(user) = &self.asker else {
             let token = variable(TOKEN).map(SecretString::from);
             return token.map(Credentials::Token).with_context(|| {
                 format!(

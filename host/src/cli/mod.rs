@@ -122,10 +122,28 @@ async fn until_interrupted(work: impl Future<Output = anyhow::Result<()>>) -> an
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use clap::CommandFactory;
+
+    /// clap has a check of its own, which does nothing in a build without its debug assertions.
+    fn check(command: &clap::Command) {
+        let (mut names, path) = (HashSet::new(), command.get_name());
+        for argument in command.get_arguments() {
+            let options = [argument.get_long().map(str::to_owned), argument.get_short().map(String::from)];
+            for name in
+                options.into_iter().flatten().map(|name| format!("-{name}")).chain([argument.get_id().to_string()])
+            {
+                assert!(names.insert(name.clone()), "`{path}` has two arguments named {name}");
+            }
+        }
+        command.get_subcommands().for_each(check);
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        let mut command = super::Cli::command();
+        command.build();
+        check(&command);
     }
 }

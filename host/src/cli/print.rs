@@ -73,13 +73,23 @@ pub fn plain_table<'a>(headers: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(headers);
     table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width >= 40);
     if std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
-    } else if let Some(width) = columns {
+    } else if let Some(width) = columns() {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
     table
+}
+
+/// Whether there is less room than this many columns: too little for a table of many, so that each of
+/// its rows is better told in lines.
+pub fn is_narrow(wanted: u16) -> bool {
+    let width = if std::io::stdout().is_terminal() { Table::new().width() } else { columns() };
+    width.is_some_and(|width| width < wanted)
+}
+
+fn columns() -> Option<u16> {
+    std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width >= 40)
 }
 
 /// A time in the record, in the reader's zone.

@@ -14,6 +14,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::print::time;
+
 /// How long to wait until a gateway that went away is asked again.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The HTTP status that says that credentials are not, or no longer, good.
@@ -139,7 +141,10 @@ impl Source {
         let view = match self {
             Self::Gateway(gateway) => gateway.client.session(id, from).await?,
             Self::Store(store) => block_in_place(|| {
-                let Some(summary) = store.summary(id)? else { return Ok(None) };
+                let Some(summary) = store.summary(id)? else {
+                    let Some(removed) = store.removed(id)? else { return Ok(None) };
+                    bail!("the session {id} is no longer kept: retention removed it at {}", time(removed.at));
+                };
                 let page = store.entries(id, from).context("the session cannot be read")?;
                 anyhow::Ok(Some(SessionView { summary, entries: page.entries, next: page.next }))
             })?,

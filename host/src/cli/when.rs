@@ -9,7 +9,7 @@ use jiff::{
 /// Reads a point in time as milliseconds since the Unix epoch.
 pub fn parse(text: &str) -> Result<i64, String> {
     let text = text.trim();
-    if let Ok(duration) = humantime::parse_duration(text) {
+    if let Ok(duration) = humantime::parse_duration(text.strip_suffix("ago").unwrap_or(text).trim_end()) {
         let ago = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         return Ok(Timestamp::now().as_millisecond().saturating_sub(ago));
     }
@@ -32,8 +32,10 @@ mod tests {
     #[test]
     fn times_may_be_relative_local_or_exact() {
         let now = Timestamp::now().as_millisecond();
-        let ago = now - parse("2h 30m").unwrap();
-        assert!((9_000_000 - 1_000..=9_000_000).contains(&ago), "{ago}");
+        for text in ["2h 30m", "150m ago"] {
+            let ago = now - parse(text).unwrap();
+            assert!((9_000_000 - 1_000..=9_000_000).contains(&ago), "{ago}");
+        }
         assert_eq!(parse("2026-05-01T14:30:00Z"), Ok(1_777_645_800_000));
         assert_eq!(parse("2026-05-01T16:30:00+02:00"), parse("2026-05-01T14:30:00Z"));
         let (midnight, noon) = (parse("2026-05-01").unwrap(), parse("2026-05-01 12:00").unwrap());

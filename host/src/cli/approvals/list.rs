@@ -8,7 +8,7 @@ use sluicegate_core::{
 
 use crate::cli::{
     Output,
-    print::{brief, duration, json, out, printable, table, time},
+    print::{BOLD, brief, duration, is_narrow, json, out, printable, table, time},
     source::Source,
 };
 
@@ -16,6 +16,8 @@ use crate::cli::{
 const PAGE: usize = 200;
 /// The most characters of a command in the table.
 const MAX_TEXT: usize = 300;
+/// The columns that the table needs.
+const TABLE_WIDTH: u16 = 120;
 /// The word for every state.
 const ALL: &str = "all";
 
@@ -68,7 +70,7 @@ impl List {
                 out("nothing waits for approval")?;
             }
             Output::Text if found.items.is_empty() => out("no approvals")?,
-            Output::Text => out(listing(&found, record::now()))?,
+            Output::Text => out(listing(&found, record::now(), is_narrow(TABLE_WIDTH)))?,
         }
         Ok(())
     }
@@ -90,7 +92,15 @@ pub async fn find(source: &mut Source, mut filter: ApprovalFilter, wanted: usize
     Ok(found)
 }
 
-fn listing(page: &ApprovalPage, now: i64) -> String {
+fn listing(page: &ApprovalPage, now: i64, narrow: bool) -> String {
+    let listing = if narrow { lines(page, now) } else { rows(page, now) };
+    match page.next {
+        Some(id) => format!("{listing}\nthere are older ones: `--before {id}`, or more at once with `--limit`"),
+        None => listing,
+    }
+}
+
+fn rows(page: &ApprovalPage, now: i64) -> String {
     let mut rows = table(&["approval", "asked", "state", "user", "target", "command", "approvers"]);
     for approval in &page.items {
         rows.add_row([
@@ -103,11 +113,18 @@ fn listing(page: &ApprovalPage, now: i64) -> String {
             printable(&approval.approvers()),
         ]);
     }
-    let listing = rows.trim_fmt();
-    match page.next {
-        Some(id) => format!("{listing}\nthere are older ones: `--before {id}`, or more at once with `--limit`"),
-        None => listing,
-    }
+    rows.trim_fmt()
+}
+
+fn lines(page: &ApprovalPage, now: i64) -> String {
+    let told = page.items.iter().map(|approval| {
+        let who = format!("{} on {}, {}", approval.requester, approval.target, time(approval.requested_at));
+        let (who, approvers) = (printable(&who), printable(&approval.approvers()));
+        let (id, state) = (approval.id, state_of(approval, now));
+        let text = brief(&approval.text, MAX_TEXT);
+        format!("{BOLD}{id}{BOLD:#}  {state}\n    {who}\n    {text}\n    approvers: {approvers}")
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn state_of(approval: &Approval, now: i64) -> String {
@@ -128,12 +145,20 @@ mod tests {
         ended.state = ApprovalState::Expired;
         ended.text = "DROP\u{1b}[2J".to_owned();
         let next = Some(ended.id);
-        let text = listing(&ApprovalPage { items: vec![sample(), ended], next }, 0);
-        for part in
-            ["1 h 0 min left", "alice", "DELETE FROM orders  WHERE id = $1", "2 of group:dba", "expired", "--before"]
-        {
-            assert!(text.contains(part), "{part:?} is missing:\n{text}");
+        let page = ApprovalPage { items: vec![sample(), ended], next };
+        for text in [false, true].map(|narrow| anstream::adapter::strip_str(&listing(&page, 0, narrow)).to_string()) {
+            for part in [
+                "1 h 0 min left",
+                "alice",
+                "DELETE FROM orders  WHERE id = $1",
+                "2 of group:dba",
+                "expired",
+                "DROP\\u{1b}[2J",
+                "--before",
+            ] {
+                assert!(text.contains(part), "{part:?} is missing:\n{text}");
+            }
+            assert!(!text.contains('\u{1b}'), "{text:?}");
         }
-        assert!(!text.contains('\u{1b}'), "{text:?}");
     }
 }

@@ -3,18 +3,21 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use sluicegate_core::{
     SessionId,
-    sessions::{SessionFilter, SessionPage, SessionVerdict},
+    sessions::{SessionFilter, SessionPage, SessionSummary, SessionVerdict},
 };
 
+use super::show::in_all;
 use crate::cli::{
     Output,
-    print::{duration, json, out, printable, table, time},
+    print::{BOLD, duration, is_narrow, json, out, printable, table, time},
     source::Source,
     when,
 };
 
 /// Sessions asked for at once.
 const PAGE: usize = 200;
+/// The columns that the table needs.
+const TABLE_WIDTH: u16 = 140;
 const VERDICTS: [(&str, SessionVerdict); 5] = [
     ("refused", SessionVerdict::Refused),
     ("denied", SessionVerdict::Denied),
@@ -67,7 +70,7 @@ impl List {
         match self.output {
             Output::Json => out(json(&found)?)?,
             Output::Text if found.items.is_empty() => out("no sessions")?,
-            Output::Text => out(listing(&found))?,
+            Output::Text => out(listing(&found, is_narrow(TABLE_WIDTH)))?,
         }
         Ok(())
     }
@@ -99,19 +102,22 @@ impl List {
     }
 }
 
-fn listing(page: &SessionPage) -> String {
+fn listing(page: &SessionPage, narrow: bool) -> String {
+    let listing = if narrow { lines(page) } else { rows(page) };
+    match page.next {
+        Some(id) => format!("{listing}\nthere are older ones: `--before {id}`, or more at once with `--limit`"),
+        None => listing,
+    }
+}
+
+fn rows(page: &SessionPage) -> String {
     let headers = ["session", "opened", "lasted", "user", "target", "commands", "denied", "held", "rows", "masked"];
     let mut rows = table(&headers);
     for session in &page.items {
-        let lasted = match (&session.refused, session.closed_at) {
-            (Some(_), _) => "refused".to_owned(),
-            (None, Some(at)) => duration(at - session.opened_at),
-            (None, None) => "open".to_owned(),
-        };
         rows.add_row([
             session.id.to_string(),
             time(session.opened_at),
-            lasted,
+            lasted(session),
             printable(&session.user),
             printable(&session.target),
             session.commands.to_string(),
@@ -121,9 +127,44 @@ fn listing(page: &SessionPage) -> String {
             session.masked.to_string(),
         ]);
     }
-    let listing = rows.trim_fmt();
-    match page.next {
-        Some(id) => format!("{listing}\nthere are older ones: `--before {id}`, or more at once with `--limit`"),
-        None => listing,
+    rows.trim_fmt()
+}
+
+fn lines(page: &SessionPage) -> String {
+    let told = page.items.iter().map(|session| {
+        let who = printable(&format!("{} on {}", session.user, session.target));
+        let opened = format!("{}, {}", time(session.opened_at), lasted(session));
+        format!("{BOLD}{}{BOLD:#}  {who}\n    {opened}: {}", session.id, in_all(session))
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
+fn lasted(session: &SessionSummary) -> String {
+    match (&session.refused, session.closed_at) {
+        (Some(_), _) => "refused".to_owned(),
+        (None, Some(at)) => duration(at - session.opened_at),
+        (None, None) => "open".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_listing_says_whose_sessions_they_are_and_where_it_goes_on() {
+        let id = SessionId(Uuid::nil());
+        let mut open = SessionSummary::new(id, 0);
+        (open.user, open.target, open.denied) = ("ev\u{1b}e".to_owned(), "orders".to_owned(), 3);
+        let refused = SessionSummary { refused: Some("no".to_owned()), ..open.clone() };
+        let page = SessionPage { items: vec![open, refused], next: Some(id) };
+        for text in [false, true].map(|narrow| anstream::adapter::strip_str(&listing(&page, narrow)).to_string()) {
+            for part in ["ev\\u{1b}e", "orders", "open", "refused", "3", "--before 00000000-"] {
+                assert!(text.contains(part), "{part:?} is missing:\n{text}");
+            }
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+        }
     }
 }

@@ -74,13 +74,6 @@ fn summary(summary: &SessionSummary) -> String {
     let refused = summary.refused.is_some();
     let ended = summary.ended.as_deref().unwrap_or_default();
     let closed = summary.closed_at.map_or_else(|| "still open".to_owned(), |at| format!("{}: {ended}", time(at)));
-    let in_all = [
-        count(summary.commands, "command"),
-        format!("{} denied", summary.denied),
-        format!("{} held", summary.held),
-        count(summary.rows, "row"),
-        format!("{} masked", count(summary.masked, "value")),
-    ];
     let more = if summary.named_cut { ", ..." } else { "" };
     let fields = [
         ("session", summary.id.to_string()),
@@ -95,9 +88,21 @@ fn summary(summary: &SessionSummary) -> String {
             summary.refused.as_ref().map_or_else(String::new, |why| format!("{}: {why}", time(summary.opened_at))),
         ),
         ("named", format!("{}{more}", summary.named.join(", "))),
-        ("in all", in_all.join(", ")),
+        ("in all", in_all(summary)),
     ];
     fields_text(&fields)
+}
+
+/// What there is of a session, in numbers.
+pub fn in_all(summary: &SessionSummary) -> String {
+    let numbers = [
+        count(summary.commands, "command"),
+        format!("{} denied", summary.denied),
+        format!("{} held", summary.held),
+        count(summary.rows, "row"),
+        format!("{} masked", count(summary.masked, "value")),
+    ];
+    numbers.join(", ")
 }
 
 /// Named values, one a line; those that are empty are left out.

@@ -110,6 +110,10 @@ impl Transcript {
     fn outcome(&self, event: &Outcome) -> Vec<String> {
         let mut lines: Vec<String> = event.output.iter().flat_map(results).collect();
         lines.extend(event.denial.iter().map(|denial| format!("{BAD}{}{BAD:#}", printable(&denial.to_string()))));
+        if event.denial.is_some() && event.forwarded_at.is_none() {
+            // The target has said nothing about it.
+            return lines;
+        }
         let mut line = printable(&event.status);
         if event.failed {
             line = format!("{BAD}error {line}{BAD:#}");
