@@ -68,7 +68,6 @@ pub enum WebhookError {
 pub struct Webhook {
     sender: Arc<Sender>,
     room: Arc<Semaphore>,
-    runtime: Handle,
 }
 
 struct Sender {
@@ -95,8 +94,7 @@ struct Announcement {
 }
 
 impl Webhook {
-    /// Checks the configuration and reads the system's trusted certificates. Blocking; must be called
-    /// within the tokio runtime on which announcements are then made.
+    /// Checks the configuration and reads the system's trusted certificates. Blocking.
     pub fn new(config: &WebhookConfig) -> Result<Self, WebhookError> {
         let url = Url::parse(&config.url).map_err(|_| WebhookError::Url)?;
         let client = Client::builder()
@@ -117,7 +115,7 @@ impl Webhook {
             sending: Semaphore::new(MAX_SENDING),
         };
         let room = Arc::new(Semaphore::new(MAX_QUEUED));
-        Ok(Self { sender: Arc::new(sender), room, runtime: Handle::current() })
+        Ok(Self { sender: Arc::new(sender), room })
     }
 
     /// Tells where to look whether an approval is still waited for; once it is not, it is not announced
@@ -130,6 +128,10 @@ impl Webhook {
 impl Announcer for Webhook {
     fn pending(&self, approval: &Approval) {
         let id = approval.id;
+        let Ok(runtime) = Handle::try_current() else {
+            tracing::error!(approval = %id, "a hold is not announced: it was asked for outside the runtime");
+            return;
+        };
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             tracing::error!(approval = %id, "a hold is not announced: {MAX_QUEUED} others wait for the webhook already");
             return;
@@ -145,7 +147,7 @@ impl Announcer for Webhook {
         };
         let announcement = Announcement { approval: id, expires_at: approval.expires_at, body };
         let sender = Arc::clone(&self.sender);
-        self.runtime.spawn(async move {
+        runtime.spawn(async move {
             sender.announce(announcement).await;
             drop(place);
         });
@@ -255,8 +257,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn urls_and_secrets_that_would_not_protect_are_refused() {
+    #[test]
+    fn urls_and_secrets_that_would_not_protect_are_refused() {
         let good = format!("whsec_{}", STANDARD.encode([7; 32]));
         let webhook = |url: &str, secret: &str| {
             Webhook::new(&WebhookConfig { url: url.to_owned(), secret: secret.into() }).err().map(|e| e.to_string())

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::{
     logs,
-    stage::{Reply, Stage, basic, user},
+    stage::{Stage, basic, user},
+    wire::Reply,
 };
 
 fn bearer(reply: &Reply) -> String {

@@ -2,7 +2,10 @@
 
 use sluicegate_core::ApprovalState;
 
-use crate::stage::{Reply, Stage, basic, by_a_dba, by_an_admin};
+use crate::{
+    stage::{Stage, basic, by_a_dba, by_an_admin},
+    wire::Reply,
+};
 
 fn ids(reply: &Reply) -> Vec<String> {
     assert_eq!(reply.status, 200, "{reply:?}");

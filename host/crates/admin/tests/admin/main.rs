@@ -12,3 +12,4 @@ mod record;
 mod socket;
 mod stage;
 mod webhook;
+mod wire;
