@@ -63,8 +63,9 @@ pub(crate) struct Writer {
     pace: Pace,
     /// When heads are signed next; none while every entry has one.
     heads_due: Option<Instant>,
-    /// What is kept, and when that is looked at next.
-    rules: Option<(Rules, Instant)>,
+    /// What is kept, and when it is looked for what is not.
+    rules: Rules,
+    tidy_due: Instant,
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -94,7 +95,8 @@ impl Writer {
             unsynced: None,
             pace,
             heads_due: None,
-            rules: None,
+            rules: Rules::default(),
+            tidy_due: Instant::now() + pace.tidy,
             closing: None,
         };
         recovery::run(&mut writer)?;
@@ -123,10 +125,7 @@ impl Writer {
 
     fn serve(&mut self) -> Result<(), StoreError> {
         loop {
-            let message = match self.due() {
-                None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => self.inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
-            };
+            let message = self.inbox.recv_timeout(self.due().saturating_duration_since(Instant::now()));
             match message {
                 Ok(message) => self.take(message)?,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -152,10 +151,9 @@ impl Writer {
     }
 
     /// When something is to be done even if no message comes.
-    fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Instant {
         let flush = self.unsynced.map(|since| since + FLUSH_INTERVAL);
-        let tidy = self.rules.as_ref().map(|(_, due)| *due);
-        [flush, self.heads_due, tidy].into_iter().flatten().min()
+        [flush, self.heads_due].into_iter().flatten().fold(self.tidy_due, Instant::min)
     }
 
     /// Takes what is queued, up to a batch, so that it shares one write.
@@ -177,7 +175,7 @@ impl Writer {
             }
             Message::Flush(done) => self.waiting.push(done),
             Message::Sign(session, done) => self.signing.push((session, done)),
-            Message::Retention(rules) => self.rules = Some((rules, Instant::now())),
+            Message::Retention(rules) => (self.rules, self.tidy_due) = (rules, Instant::now()),
             Message::Close(done) => self.closing = Some(done),
         }
         Ok(())
@@ -256,10 +254,9 @@ impl Writer {
 
     /// Removes some of what retention says, if it is time.
     fn tidy(&mut self) -> Result<(), StoreError> {
-        let Some((rules, due)) = &mut self.rules else { return Ok(()) };
-        if *due <= Instant::now() {
-            let more = retention::pass(&self.store, rules, &mut self.sizes)?;
-            *due = Instant::now() + if more { REST } else { self.pace.tidy };
+        if self.tidy_due <= Instant::now() {
+            let more = retention::pass(&self.store, &self.rules, &mut self.sizes)?;
+            self.tidy_due = Instant::now() + if more { REST } else { self.pace.tidy };
         }
         Ok(())
     }

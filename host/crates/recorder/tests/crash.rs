@@ -10,11 +10,14 @@ use std::{
 };
 
 use sluicegate_core::{
-    SessionId,
-    record::{CommandEntry, Entry, Event, Recorder, now},
-    sessions::{SessionFilter, SessionReader},
+    Approval, ApprovalId, ApprovalState, SessionId,
+    record::{CommandEntry, Entry, Event, HoldEnded, Recorder, now},
+    sessions::{ApprovalFilter, ApprovalReader, SessionFilter, SessionReader},
 };
-use sluicegate_recorder::{SledRecorder, Store};
+use sluicegate_recorder::{
+    SledRecorder, Store,
+    proof::{PublicKey, verify},
+};
 use uuid::Uuid;
 
 /// The folder that a child records into; without it the children are no tests.
@@ -39,6 +42,7 @@ fn a_kill_loses_nothing_that_a_flush_acknowledged() {
         }
         child.wait().unwrap();
         assert!(acknowledged >= enough, "the child was killed while it wrote");
+        interrupted(dir.path(), acknowledged);
         let kept = shortest(dir.path());
         assert!(kept >= acknowledged, "{kept} kept of {acknowledged} acknowledged");
         std::fs::remove_dir_all(dir.path().join("record")).unwrap();
@@ -92,6 +96,13 @@ async fn child_flushes() {
     let Some(recorder) = child() else { return };
     for sequence in 1.. {
         append(&recorder, sequence, 100).await.unwrap();
+        for number in 1..=SESSIONS {
+            recorder.append(held(number, sequence)).await.unwrap();
+            // Of two holds the first one ends.
+            if sequence % 2 == 1 {
+                recorder.append(hold_ended(number, sequence)).await.unwrap();
+            }
+        }
         recorder.flush().await.unwrap();
         println!("acknowledged {sequence}");
     }
@@ -188,6 +199,74 @@ fn start(test: &str, dir: &Path, shell: &str) -> Child {
 
 fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok)
+}
+
+/// Starts the recorder again and checks that it says the truth about what the kill cut off.
+fn interrupted(dir: &Path, acknowledged: u64) {
+    let recorder = SledRecorder::open(dir).unwrap();
+    let store = recorder.store();
+    let key = PublicKey::from_pem(&store.public_key()).unwrap();
+    for number in 1..=SESSIONS {
+        let summary = store.summary(session(number)).unwrap().unwrap();
+        assert_eq!(summary.ended.as_deref(), Some("interrupted"));
+        let (mut text, mut from) = (String::new(), Some(0));
+        while let Some(next) = from {
+            let page = store.export(session(number), next).unwrap();
+            page.lines.iter().for_each(|line| text.extend([line, "\n"]));
+            from = page.next;
+        }
+        let report = verify(text.as_bytes(), &key).unwrap();
+        assert!(report.complete && report.entries == summary.entries, "{report:?}");
+        for sequence in 1..=acknowledged {
+            let approval = store.approval(approval_id(number, sequence)).unwrap().unwrap();
+            let stands = if sequence % 2 == 1 { ApprovalState::Expired } else { ApprovalState::Abandoned };
+            assert_eq!(approval.state, stands);
+            assert!(stands == ApprovalState::Expired || approval.ended == "the gateway stopped");
+        }
+    }
+    let pending = ApprovalFilter { state: Some(ApprovalState::Pending), limit: 10, ..ApprovalFilter::default() };
+    assert_eq!(store.list_approvals(&pending).unwrap().items, []);
+}
+
+fn approval_id(number: u128, sequence: u64) -> ApprovalId {
+    ApprovalId(Uuid::from_u128(number << 64 | u128::from(sequence)))
+}
+
+fn held(number: u128, sequence: u64) -> Entry {
+    let text = String::new;
+    let approval = Approval {
+        id: approval_id(number, sequence),
+        session: session(number),
+        sequence,
+        requester: text(),
+        target: text(),
+        protocol: text(),
+        client: text(),
+        digest: text(),
+        verb: text(),
+        text: text(),
+        cut: false,
+        context: text(),
+        resources: Vec::new(),
+        parameters: 0,
+        values: Vec::new(),
+        kinds: Vec::new(),
+        in_transaction: false,
+        requirements: Vec::new(),
+        requested_at: now(),
+        expires_at: now(),
+        state: ApprovalState::Pending,
+        answers: Vec::new(),
+        ended_at: None,
+        ended: text(),
+    };
+    Entry { session: session(number), at: now(), event: Event::Held(Box::new(approval)) }
+}
+
+fn hold_ended(number: u128, sequence: u64) -> Entry {
+    let approval = approval_id(number, sequence);
+    let ended = HoldEnded { approval, sequence, state: ApprovalState::Expired, reason: "expired".to_owned() };
+    Entry { session: session(number), at: now(), event: Event::HoldEnded(ended) }
 }
 
 /// How many commands the session with the fewest has; the sequences must have no gaps.

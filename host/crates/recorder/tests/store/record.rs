@@ -1,95 +1,15 @@
 //! The recorder against a real store: order, group commit, listing, and who may open it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sluicegate_core::{
-    Denial, SessionId,
-    record::{Closed, CommandEntry, Entry, Event, Opened, Outcome, Recorder, Refused, now},
-    sessions::{SessionFilter, SessionReader, SessionSummary},
+    Denial,
+    record::{Event, Recorder, Refused},
+    sessions::{SessionFilter, SessionReader, SessionVerdict},
 };
 use sluicegate_recorder::{SledRecorder, Store, StoreError};
-use uuid::Uuid;
 
-fn entry(session: SessionId, event: Event) -> Entry {
-    Entry { session, at: now(), event }
-}
-
-fn opened(session: SessionId, user: &str) -> Entry {
-    let event = Event::Opened(Opened {
-        user: user.to_owned(),
-        groups: vec!["ops".to_owned()],
-        target: "orders".to_owned(),
-        protocol: "any".to_owned(),
-        client: "127.0.0.1:1".to_owned(),
-        authentication: "secret".to_owned(),
-        application: "test".to_owned(),
-        policies: Vec::new(),
-        opinions: Vec::new(),
-    });
-    entry(session, event)
-}
-
-fn command(session: SessionId, sequence: u64, denial: Option<Denial>) -> Entry {
-    let event = Event::Command(CommandEntry {
-        sequence,
-        verb: "query".to_owned(),
-        text: format!("select * from orders where id = {sequence} and note <> 'paid in full'"),
-        cut: false,
-        resources: vec!["public.orders".to_owned()],
-        parameters: 0,
-        values: Vec::new(),
-        denial,
-        approval: None,
-        opinions: Vec::new(),
-    });
-    entry(session, event)
-}
-
-fn outcome(session: SessionId, sequence: u64) -> Entry {
-    let event = Event::Outcome(Outcome {
-        sequence,
-        rows: 3,
-        bytes: 100,
-        masked: 2,
-        status: "SELECT 3".to_owned(),
-        failed: false,
-        denial: None,
-        opinions: Vec::new(),
-        forwarded_at: None,
-        micros: 0,
-        output: Vec::new(),
-    });
-    entry(session, event)
-}
-
-fn closed(session: SessionId, commands: u64) -> Entry {
-    entry(session, Event::Closed(Closed { commands, reason: "the client left".to_owned() }))
-}
-
-fn new_id() -> SessionId {
-    SessionId(Uuid::now_v7())
-}
-
-fn any(limit: usize) -> SessionFilter {
-    SessionFilter { limit, ..SessionFilter::default() }
-}
-
-fn everything(store: &Store, session: SessionId) -> Vec<Entry> {
-    let (mut all, mut from) = (Vec::new(), Some(0));
-    while let Some(next) = from {
-        let page = store.entries(session, next).unwrap();
-        all.extend(page.entries.into_iter().map(|kept| kept.entry));
-        from = page.next;
-    }
-    all
-}
-
-fn only(store: &Store) -> SessionSummary {
-    let page = store.list(&any(10)).unwrap();
-    assert_eq!((page.items.len(), page.next), (1, None));
-    page.items.into_iter().next().unwrap()
-}
+use crate::support::{any, closed, command, entry, everything, mode, new_id, only, open_raw, opened, outcome};
 
 #[tokio::test]
 async fn a_session_is_read_back_in_order_with_its_summary() {
@@ -284,56 +204,43 @@ fn a_newer_format_is_left_alone() {
     assert!(matches!(error, StoreError::Newer { found: 3, known: 2 }), "{error}");
 }
 
-fn open_raw(path: &Path) -> sled::Db {
-    for _ in 0..100 {
-        if let Ok(db) = sled::open(path) {
-            return db;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("the store stays locked");
-}
-
-fn mode(path: &Path) -> u32 {
-    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
-}
-
-/// How fast entries are taken: `cargo test -p sluicegate-recorder -- --ignored --nocapture speed`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn speed() {
-    const SESSIONS: u64 = 16;
-    const EACH: u64 = 50_000;
+#[tokio::test]
+async fn listings_are_filtered_by_what_came_of_sessions_and_when() {
     let dir = tempfile::tempdir().unwrap();
-    let recorder = Arc::new(SledRecorder::open(dir.path()).unwrap());
-    let start = std::time::Instant::now();
-    let tasks: Vec<_> = (0..SESSIONS)
-        .map(|_| {
-            let recorder = Arc::clone(&recorder);
-            tokio::spawn(async move {
-                let id = new_id();
-                for sequence in 1..=EACH {
-                    recorder.append(command(id, sequence, None)).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
+    let recorder = SledRecorder::open(dir.path()).unwrap();
+    let (denied, masked, allowed) = (new_id(), new_id(), new_id());
+    for (id, entries) in [
+        (denied, vec![command(denied, 1, Some(Denial::gate("no")))]),
+        (masked, vec![command(masked, 1, None), outcome(masked, 1)]),
+        (allowed, Vec::new()),
+    ] {
+        let mut open = opened(id, "alice");
+        open.at = 1000 * i64::from(id == masked) + 2000 * i64::from(id == allowed);
+        for entry in std::iter::once(open).chain(entries) {
+            recorder.append(entry).await.unwrap();
+        }
     }
-    let appended = start.elapsed();
     recorder.flush().await.unwrap();
-    let durable = start.elapsed();
-    let total = (SESSIONS * EACH) as f64;
-    println!("appended {:.0}/s, on disk {:.0}/s", total / appended.as_secs_f64(), total / durable.as_secs_f64());
-
-    let id = new_id();
-    let start = std::time::Instant::now();
-    for sequence in 1..=200 {
-        recorder.append(command(id, sequence, None)).await.unwrap();
-        recorder.flush().await.unwrap();
-    }
-    println!("one append and flush: {:?}", start.elapsed() / 200);
-    let size = std::process::Command::new("du").arg("-sh").arg(dir.path()).output().unwrap();
-    println!("on disk: {}", String::from_utf8_lossy(&size.stdout));
+    let store = recorder.store();
+    let ids = |filter: SessionFilter| {
+        store.list(&SessionFilter { limit: 10, ..filter }).unwrap().items.iter().map(|s| s.id).collect::<Vec<_>>()
+    };
+    let with = |verdict| ids(SessionFilter { verdict: Some(verdict), ..SessionFilter::default() });
+    assert_eq!(with(SessionVerdict::Denied), [denied]);
+    assert_eq!(with(SessionVerdict::Masked), [masked]);
+    assert_eq!(with(SessionVerdict::Allowed), [allowed]);
+    assert_eq!(with(SessionVerdict::Held), []);
+    let naming = |table: &str| ids(SessionFilter { table: Some(table.to_owned()), ..SessionFilter::default() });
+    assert_eq!(naming("orders"), [masked, denied]);
+    assert_eq!(naming("public.orders"), [masked, denied]);
+    assert_eq!(naming("rders"), []);
+    // By the clock the ids are of now, and by their entries the sessions opened long ago.
+    let until = |until| ids(SessionFilter { until: Some(until), ..SessionFilter::default() });
+    assert_eq!(until(sluicegate_core::record::now() - 3_600_000), []);
+    let since = |since| ids(SessionFilter { since: Some(since), ..SessionFilter::default() });
+    assert_eq!(since(0), [allowed, masked, denied]);
+    assert_eq!(since(1000), [allowed, masked]);
+    assert_eq!(since(2001), []);
+    let none = SessionFilter { since: Some(2000), before: Some(denied), ..SessionFilter::default() };
+    assert_eq!(ids(none), []);
 }

@@ -1,0 +1,12 @@
+//! The recorder against real stores in temporary folders.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests, whose helpers are no tests")]
+
+mod holds;
+mod keys;
+mod proof;
+mod record;
+mod recovery;
+mod retention;
+mod speed;
+mod support;
+mod upgrade;
