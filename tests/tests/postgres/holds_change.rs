@@ -114,8 +114,9 @@ fn a_rebuilt_policy_that_asks_for_the_same_changes_nothing() {
 #[test]
 fn a_table_that_becomes_another_one_during_the_wait_is_asked_about_anew() {
     let (database, gateway, mut wire, first) = waits();
-    // The name that was approved means another table now.
-    database.direct().psql("ALTER TABLE orders RENAME TO old_orders; CREATE TABLE orders (id text, secret text)").ok();
+    // The name that was asked about means another table now.
+    let swap = "ALTER TABLE orders RENAME TO old_orders; CREATE TABLE orders (id integer, secret text)";
+    gateway.endpoint("admin").psql(swap).ok();
     approve(&gateway, &first);
     let messages = wire.read_until("NZ");
     assert_ne!(tags_of(&messages), "CZ", "it ran on what nobody approved");
