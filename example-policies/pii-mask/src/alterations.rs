@@ -2,7 +2,10 @@
 
 use sluicegate_policy::{Access, ColumnGlob, ColumnName, Relation, Sql, Usage};
 
-use crate::leaks::{copied, could_leave};
+use crate::{
+    leaks::{copied, could_leave},
+    settings::{cite, masked_by},
+};
 
 /// Why the alteration would take a masked column to where it is not masked; none where it would not.
 pub(crate) fn found(sql: Sql<'_>, columns: &[ColumnGlob], kinds: &[String]) -> Option<String> {
@@ -31,6 +34,9 @@ fn moved(sql: Sql<'_>, columns: &[ColumnGlob], kind: &str) -> Option<String> {
     };
     let unknown = relations.iter().find(|relation| !relation.known).map(|relation| relation.name.to_string());
     let column = sql.reachable_columns().into_iter().find(|name| named(name) && is_masked(columns, name));
+    if let Some(name) = &column {
+        cite(columns, name);
+    }
     let found = column.map(|name| name.to_string()).or(unknown)?;
     Some(format!("{} may take {found} to a name that is not masked", kind.to_uppercase()))
 }
@@ -43,6 +49,7 @@ fn is_defined(relation: &Relation) -> bool {
 fn renamed(sql: Sql<'_>, columns: &[ColumnGlob], kind: &str) -> Option<String> {
     let written = sql.columns().into_iter().filter(|used| used.usage.contains(Usage::WRITE)).map(|used| used.name);
     let name = written.into_iter().find(|name| is_masked(columns, name))?;
+    cite(columns, &name);
     Some(format!("{} would give the masked column {name} a name that may not be masked", kind.to_uppercase()))
 }
 
@@ -54,9 +61,10 @@ fn joined(sql: Sql<'_>, columns: &[ColumnGlob], kind: &str) -> Option<String> {
     let reachable = sql.reachable_columns();
     let (masked, clear): (Vec<_>, Vec<_>) = reachable.into_iter().partition(|name| is_masked(columns, name));
     let name = masked.into_iter().find(|name| clear.iter().any(|other| other.column == name.column))?;
+    cite(columns, &name);
     Some(format!("{} would show the masked column {name} under another table's name", kind.to_uppercase()))
 }
 
 fn is_masked(columns: &[ColumnGlob], name: &ColumnName) -> bool {
-    columns.iter().any(|glob| glob.matches(name))
+    masked_by(columns, name).is_some()
 }

@@ -2,7 +2,10 @@
 
 use sluicegate_policy::{Classes, ColumnGlob, ColumnName, Sql, Usage};
 
-use crate::alterations;
+use crate::{
+    alterations,
+    settings::{cite, masked_by},
+};
 
 /// Statements that store what they read.
 const COPIES: [&str; 4] = ["create table as", "create materialized view", "merge", "update"];
@@ -64,17 +67,18 @@ pub(crate) fn copied(sql: Sql<'_>, columns: &[ColumnGlob], by: &str) -> Option<S
     if !could_leave(columns) {
         return None;
     }
-    let masked = |name: &ColumnName| columns.iter().any(|glob| glob.matches(name));
+    let masked = |name: &ColumnName| masked_by(columns, name).is_some();
     let read = sql.columns().into_iter().filter(|used| used.usage.contains(Usage::OUTPUT));
     // A name that stands for no column may be a whole row.
     let (unplaced, placed): (Vec<_>, Vec<_>) = read.partition(|used| used.name.relation.is_empty());
     let found = placed.into_iter().map(|used| used.name).find(masked).or_else(|| {
         let row = unplaced.into_iter().next()?.name;
         sql.reachable_columns().into_iter().find(masked).or_else(|| sql.reaches_unknown().then_some(row))
-    });
+    })?;
+    cite(columns, &found);
     Some(format!(
         "{} may copy the masked column {} to where it is not masked; leave that column out, also of RETURNING",
         by.to_uppercase(),
-        found?
+        found
     ))
 }

@@ -12,7 +12,7 @@ mod scan;
 mod settings;
 
 use sluicegate_policy::{
-    Command, Events, Interests, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict, Session, Verdict,
+    Command, Events, Interests, Plan, Policy, ResultSet, ResultVerdict, Rows, RowsVerdict, Session, Verdict, host,
 };
 
 use crate::{cells::Masker, origin::Treatment};
@@ -45,7 +45,8 @@ impl Policy for PiiMask {
     }
 
     fn on_command(&mut self, session: &Session, command: &Command) -> Verdict {
-        if self.settings.excepts(session) {
+        if let Some(entry) = self.settings.exception(session) {
+            host::cite(&format!("except[{entry}]"));
             return Verdict::Allow;
         }
         if command.verb() == "function-call" {
@@ -58,18 +59,28 @@ impl Policy for PiiMask {
     }
 
     fn on_result(&mut self, session: &Session, command: &Command, result: &ResultSet, plan: &Plan) -> ResultVerdict {
-        if self.settings.excepts(session) {
+        let mut judge = origin::Judge::new(&self.settings.columns, command);
+        if let Some(entry) = self.settings.exception(session) {
+            host::cite(&format!("except[{entry}]"));
+            self.spare(&mut judge, result, plan);
             return ResultVerdict::Proceed;
         }
-        let mut judge = origin::Judge::new(&self.settings.columns, command);
+        let mut followed = Vec::new();
         for (index, column) in (0_u32..).zip(result.columns()) {
             match judge.treatment(&column) {
-                Treatment::Mask => plan.mask(index, &self.settings.style.column_mask()),
-                Treatment::Block(reason) => return ResultVerdict::Block(reason),
+                Treatment::Mask(entry) => {
+                    followed.push(entry);
+                    plan.mask(index, &self.settings.style.column_mask());
+                }
+                Treatment::Block { reason, by } => {
+                    cite_columns(by.into_iter().collect());
+                    return ResultVerdict::Block(reason);
+                }
                 Treatment::Pass if self.scanner.reads(&column.type_name) => plan.inspect(index),
                 Treatment::Pass => {}
             }
         }
+        cite_columns(followed);
         ResultVerdict::Proceed
     }
 
@@ -78,7 +89,33 @@ impl Policy for PiiMask {
         for values in rows.columns() {
             masker.mask(&values);
         }
-        masker.verdict()
+        let verdict = masker.verdict();
+        if verdict != RowsVerdict::Pass {
+            host::cite("detect");
+        }
+        verdict
+    }
+}
+
+impl PiiMask {
+    /// What others would see masked, or not at all, this caller sees; the record, which others read, does
+    /// not.
+    fn spare(&self, judge: &mut origin::Judge<'_>, result: &ResultSet, plan: &Plan) {
+        for (index, column) in (0_u32..).zip(result.columns()) {
+            if judge.treatment(&column) != Treatment::Pass || self.scanner.reads(&column.type_name) {
+                plan.spare(index);
+            }
+        }
+    }
+}
+
+/// Names the entries of `columns` that a result follows, each once.
+fn cite_columns(mut entries: Vec<usize>) {
+    entries.sort_unstable();
+    entries.dedup();
+    if !entries.is_empty() {
+        let names: Vec<_> = entries.iter().map(|entry| format!("columns[{entry}]")).collect();
+        host::cite(&names.join(", "));
     }
 }
 

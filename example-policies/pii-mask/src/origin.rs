@@ -2,21 +2,25 @@
 
 use sluicegate_policy::{Column, ColumnGlob, ColumnName, Command, Resolution};
 
+use crate::settings::masked_by;
+
 /// What happens to an output column because of where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Treatment {
     /// Nothing masked is in it.
     Pass,
-    /// It is masked.
-    Mask,
-    /// Nobody knows what is in it.
-    Block(String),
+    /// It is masked, by this entry of `columns`.
+    Mask(usize),
+    /// Nobody knows what is in it. `by` is the entry of `columns` whose column it may hold, where it is
+    /// known.
+    Block { reason: String, by: Option<usize> },
 }
 
 /// Judges the columns of one result.
 pub(crate) struct Judge<'a> {
     columns: &'a [ColumnGlob],
-    everything: bool,
+    /// The entry that masks whatever is stored.
+    everything: Option<usize>,
     command: &'a Command,
     hazard: Option<Hazard>,
 }
@@ -25,13 +29,13 @@ pub(crate) struct Judge<'a> {
 #[derive(Clone)]
 enum Hazard {
     Nothing,
-    Column(ColumnName),
+    Column(ColumnName, usize),
     Anything,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(columns: &'a [ColumnGlob], command: &'a Command) -> Self {
-        let everything = columns.iter().any(ColumnGlob::matches_everything);
+        let everything = columns.iter().position(ColumnGlob::matches_everything);
         Self { columns, everything, command, hazard: None }
     }
 
@@ -39,8 +43,9 @@ impl<'a> Judge<'a> {
         if self.columns.is_empty() || column.resolution == Resolution::Computed {
             return Treatment::Pass;
         }
-        if self.everything || column.sources.iter().any(|source| self.is_masked(source)) {
-            return Treatment::Mask;
+        let named = || column.sources.iter().find_map(|source| masked_by(self.columns, source));
+        if let Some(entry) = self.everything.or_else(named) {
+            return Treatment::Mask(entry);
         }
         let known = matches!(column.resolution, Resolution::Stored | Resolution::Derived);
         if known && !column.sources.is_empty() {
@@ -49,19 +54,21 @@ impl<'a> Judge<'a> {
         let name = &column.name;
         match self.hazard() {
             Hazard::Nothing => Treatment::Pass,
-            Hazard::Column(source) => Treatment::Block(format!(
-                "output column `{name}` may hold the masked column {source}; select {source} itself and not inside an \
-                 expression, or leave its table out"
-            )),
-            Hazard::Anything => Treatment::Block(format!(
-                "it is not known where output column `{name}` comes from, so it may hold a masked column; select \
-                 plain columns of tables"
-            )),
+            Hazard::Column(source, entry) => Treatment::Block {
+                reason: format!(
+                    "output column `{name}` may hold the masked column {source}; select {source} itself and not \
+                     inside an expression, or leave its table out"
+                ),
+                by: Some(entry),
+            },
+            Hazard::Anything => Treatment::Block {
+                reason: format!(
+                    "it is not known where output column `{name}` comes from, so it may hold a masked column; select \
+                     plain columns of tables"
+                ),
+                by: None,
+            },
         }
-    }
-
-    fn is_masked(&self, name: &ColumnName) -> bool {
-        self.columns.iter().any(|glob| glob.matches(name))
     }
 
     fn hazard(&mut self) -> Hazard {
@@ -77,8 +84,9 @@ impl<'a> Judge<'a> {
         let Some(sql) = self.command.sql() else {
             return Hazard::Anything;
         };
-        match sql.reachable_columns().into_iter().find(|name| self.is_masked(name)) {
-            Some(name) => Hazard::Column(name),
+        let masked = |name: ColumnName| masked_by(self.columns, &name).map(|entry| Hazard::Column(name, entry));
+        match sql.reachable_columns().into_iter().find_map(masked) {
+            Some(hazard) => hazard,
             None if sql.reaches_unknown() => Hazard::Anything,
             None => Hazard::Nothing,
         }

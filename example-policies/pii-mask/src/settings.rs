@@ -1,7 +1,7 @@
 //! The settings of a binding; `settings.schema.json` says what they mean.
 
 use serde::Deserialize;
-use sluicegate_policy::{ColumnGlob, Mask, Session};
+use sluicegate_policy::{ColumnGlob, ColumnName, Mask, Session, host};
 
 use crate::scan::Kind;
 
@@ -51,9 +51,22 @@ impl Settings {
         }
     }
 
-    /// Whether the caller sees clear values. Groups may be written `admin` or `group:admin`.
-    pub(crate) fn excepts(&self, session: &Session) -> bool {
-        self.except.iter().any(|name| session.has_group(name.strip_prefix("group:").unwrap_or(name)))
+    /// Which entry of `except` lets the caller see clear values. Groups may be written `admin` or
+    /// `group:admin`.
+    pub(crate) fn exception(&self, session: &Session) -> Option<usize> {
+        self.except.iter().position(|name| session.has_group(name.strip_prefix("group:").unwrap_or(name)))
+    }
+}
+
+/// Which entry of `columns` masks this one.
+pub(crate) fn masked_by(columns: &[ColumnGlob], name: &ColumnName) -> Option<usize> {
+    columns.iter().position(|glob| glob.matches(name))
+}
+
+/// Names the entry of `columns` that masks this one as the rule that is followed.
+pub(crate) fn cite(columns: &[ColumnGlob], name: &ColumnName) {
+    if let Some(index) = masked_by(columns, name) {
+        host::cite(&format!("columns[{index}]"));
     }
 }
 
