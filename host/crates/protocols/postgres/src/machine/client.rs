@@ -150,7 +150,9 @@ impl Machine {
         let Permitted { mut run, permit } = permitted;
         self.runs(&run.analysis);
         self.ran = false;
-        run.flight = Some(out.forward(permit, bytes));
+        let flight = out.forward(permit, bytes);
+        run.tally.kept.allow(flight.max_output());
+        run.flight = Some(flight);
         self.expect(Expect::Query(Box::new(run)));
     }
 
@@ -172,7 +174,7 @@ impl Machine {
             permit.sees_results() && (expect::has_rows(&analysis) || analysis.statements.iter().any(copies_out));
         let blocks = refusable || analysis.statements.iter().any(|s| expect::blocks(s, changed));
         let mut run = Run::new(analysis, text, self.generation, blocks);
-        run.copies = copies;
+        (run.copies, run.tally.kept.hides_lines) = (copies.rows, copies.hidden);
         Ok(Permitted { run, permit })
     }
 

@@ -163,6 +163,8 @@ impl CopyMasker {
             size = out.len() - before;
             if written.is_err() {
                 out.truncate(before);
+            } else if tally.kept.wants() {
+                tally.kept.message(out.get(before..).unwrap_or_default());
             }
         });
         written.map_err(unreadable)?;

@@ -19,6 +19,14 @@ use crate::codec::{
     value::{FieldType, Format},
 };
 
+/// What was decided about the COPY ... TO STDOUT of a text.
+pub struct Copies {
+    /// What happens to the rows, by statement.
+    pub rows: Vec<(usize, Rows)>,
+    /// Whether the record may show none of them.
+    pub hidden: bool,
+}
+
 impl Machine {
     /// Whether an Execute must wait until the portal's columns are known. If nobody asked for them,
     /// the gate does.
@@ -55,8 +63,14 @@ impl Machine {
         };
         if !flight.sees_results() {
             (portal.flight, portal.rows) = (Some(flight), Some(Rows::Pass));
+            let analysis = Arc::clone(&portal.analysis);
+            let hides_lines = self.hides_echoes(&analysis);
+            if let Some(portal) = self.pending_portal(name) {
+                portal.tally.kept.hides_lines = hides_lines;
+            }
             return Ok(false);
         }
+        let mut hides_lines = false;
         let analysed = Analysed {
             text: Arc::clone(&portal.prepared.text),
             analysis: Arc::clone(&portal.analysis),
@@ -69,13 +83,14 @@ impl Machine {
                 let format = |index: usize, _: &Field| message::format_code(&formats, index);
                 self.decide_result(0, fields, format, &analysed, &mut flight).await
             }
-            None => self
-                .decide_copies(&analysed.analysis, &mut flight)
-                .await
-                .map(|mut copies| (copies.pop().map_or(Rows::Closed, |c| c.1), None)),
+            None => self.decide_copies(&analysed.analysis, &mut flight).await.map(|mut copies| {
+                hides_lines = copies.hidden;
+                (copies.rows.pop().map_or(Rows::Closed, |rows| rows.1), None)
+            }),
         };
         let Some(portal) = self.pending_portal(name) else { return Ok(false) };
         portal.flight = Some(flight);
+        portal.tally.kept.hides_lines = hides_lines;
         let (rows, decided) = decided?;
         portal.generation = decided.as_ref().map_or(portal.generation, |decided| decided.generation);
         portal.decided = decided;
@@ -114,7 +129,8 @@ impl Machine {
         }
         let schema = self.schema(&catalog, statement, fields, analysis);
         let plan = flight.result(&schema)?;
-        let decided = Some(Decided { fields: fields.into(), schema, generation: catalog.generation() });
+        let spared = plan.columns.iter().map(|column| column.spare).collect();
+        let decided = Some(Decided { fields: fields.into(), schema, spared, generation: catalog.generation() });
         if plan.is_pass() {
             return Ok((Rows::Pass, decided));
         }
@@ -157,25 +173,30 @@ impl Machine {
     }
 
     /// Decides every COPY ... TO STDOUT of a text, whose columns are known from its parse.
-    pub(super) async fn decide_copies(
-        &mut self,
-        analysis: &Analysis,
-        flight: &mut InFlight,
-    ) -> Result<Vec<(usize, Rows)>, Denial> {
-        let mut decided = Vec::new();
+    pub(super) async fn decide_copies(&mut self, analysis: &Analysis, flight: &mut InFlight) -> Result<Copies, Denial> {
+        let mut decided = Copies { rows: Vec::new(), hidden: self.hides_echoes(analysis) };
         if !flight.sees_results() || !analysis.statements.iter().any(copies_out) {
             return Ok(decided);
         }
         let catalog = self.catalog().await?;
         for (index, statement) in analysis.statements.iter().enumerate().filter(|(_, s)| copies_out(s)) {
             if let Some(copy) = &statement.copy {
-                decided.push((index, self.decide_copy(index, copy, &catalog, flight)?));
+                let (rows, spares) = self.decide_copy(index, copy, &catalog, flight)?;
+                decided.rows.push((index, rows));
+                decided.hidden |= spares;
             }
         }
         Ok(decided)
     }
 
-    fn decide_copy(&self, index: usize, copy: &Copy, catalog: &Catalog, flight: &mut InFlight) -> Result<Rows, Denial> {
+    /// Returns also whether the client sees some column by an exception.
+    fn decide_copy(
+        &self,
+        index: usize,
+        copy: &Copy,
+        catalog: &Catalog,
+        flight: &mut InFlight,
+    ) -> Result<(Rows, bool), Denial> {
         let unknown = [Output { resolution: Resolution::Unresolved, sources: Vec::new() }];
         let outputs = copy.columns.as_deref().unwrap_or(&unknown);
         let typed = outputs.iter().map(|output| (output.clone(), stored_type(catalog, output))).collect::<Vec<_>>();
@@ -185,8 +206,9 @@ impl Machine {
         });
         let schema = ResultSchema { statement: number(index), columns: columns.collect() };
         let plan: MaskPlan = flight.result(&Arc::new(schema))?;
+        let spares = plan.columns.iter().any(|column| column.spare);
         if plan.is_pass() {
-            return Ok(Rows::Pass);
+            return Ok((Rows::Pass, spares));
         }
         if copy.columns.is_none() {
             return Err(Denial::gate(
@@ -195,7 +217,8 @@ impl Machine {
         }
         let types = typed.iter().map(|(_, oid)| FieldType { oid: *oid, typmod: -1 }).collect();
         let key = Arc::clone(&self.shared.hash_key);
-        Ok(Rows::Copy(Box::new(CopyMasker::new(plan, copy, types, self.settings.encoding(), key)?)))
+        let masker = CopyMasker::new(plan, copy, types, self.settings.encoding(), key)?;
+        Ok((Rows::Copy(Box::new(masker)), spares))
     }
 
     /// The catalog, loaded again if it does not know a table that the server names.

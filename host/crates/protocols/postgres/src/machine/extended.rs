@@ -88,7 +88,9 @@ impl Machine {
         self.open = true;
         match decided {
             Ok((mut portal, permit)) => {
-                portal.flight = Some(out.forward(permit, bytes));
+                let flight = out.forward(permit, bytes);
+                portal.tally.kept.allow(flight.max_output());
+                portal.flight = Some(flight);
                 self.expect(Expect::Bind { portal: Box::new(portal), segment: self.segment });
             }
             Err(Halt::Suspended) => self.suspend(Frame::Whole { tag: b'B', bytes }, out).await?,
@@ -184,6 +186,7 @@ impl Machine {
         }
         let decided = self.decide_rows(&name).await;
         let changed = self.settings.changed_in_transaction;
+        let layout = self.portal_layout(&name);
         let Some(portal) = self.pending_portal(&name) else { return Ok(()) };
         match decided {
             Ok(refusable) => {
@@ -193,6 +196,9 @@ impl Machine {
                 (run.flight, run.rows) = (portal.flight.take(), portal.rows.take());
                 run.decided = portal.decided.take();
                 run.tally = std::mem::take(&mut portal.tally);
+                if let Some(layout) = layout.filter(|_| expect::has_rows(&run.analysis)) {
+                    run.tally.kept.begin(layout);
+                }
                 run.portal = name;
                 self.runs(&run.analysis);
                 self.expect(Expect::Execute(Box::new(run)));

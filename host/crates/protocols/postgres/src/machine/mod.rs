@@ -18,6 +18,7 @@ mod function_call;
 mod hold;
 mod objects;
 mod outbox;
+mod output;
 mod probe;
 mod reading;
 mod results;

@@ -65,6 +65,8 @@ pub struct Decided {
     pub fields: Arc<[Field]>,
     /// As the policies saw them.
     pub schema: Arc<ResultSchema>,
+    /// The columns that the client sees by an exception.
+    pub spared: Vec<bool>,
     /// The catalog's generation at that moment.
     pub generation: u64,
 }

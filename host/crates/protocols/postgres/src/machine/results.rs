@@ -11,9 +11,13 @@ use super::{
     Machine, MachineError, Outbox,
     expect::{Expect, Run},
     objects::{Analysed, Decided},
+    output::Layout,
     rows::Rows,
 };
-use crate::{codec::message, deny};
+use crate::{
+    codec::{frame::HEADER, message},
+    deny,
+};
 
 impl Machine {
     /// A message of the result that flows.
@@ -68,6 +72,8 @@ impl Machine {
                     Err(denial) => refuse(run, denial, out),
                 }
                 if run.refused.is_none() {
+                    let layout = self.layout(&fields, |_, field| field.format, &run.analysis, run.decided.as_ref());
+                    run.tally.kept.begin(layout);
                     out.client.push(bytes);
                 }
             }
@@ -88,6 +94,10 @@ impl Machine {
             b'H' => {
                 self.copy_out(run, out);
                 if run.refused.is_none() {
+                    // The first byte of the body is the format of all.
+                    let binary = bytes.get(HEADER) != Some(&0);
+                    let layout = Layout::lines(binary, run.tally.kept.hides_lines);
+                    run.tally.kept.begin(layout);
                     out.client.push(bytes);
                 }
             }
@@ -227,7 +237,8 @@ impl Machine {
         if tag == b's'
             && let Some(portal) = self.objects.portal(&run.portal)
         {
-            (portal.flight, portal.rows, portal.tally) = (run.flight.take(), run.rows.take(), run.tally);
+            (portal.flight, portal.rows) = (run.flight.take(), run.rows.take());
+            portal.tally = std::mem::take(&mut run.tally);
         }
         record(&mut run).await?;
         if let Some(bytes) = completion {
@@ -276,7 +287,8 @@ pub(super) fn release(run: &mut Run, out: &mut Outbox) {
 pub(super) async fn record(run: &mut Run) -> Result<(), MachineError> {
     let Some(flight) = run.flight.take() else { return Ok(()) };
     let status = std::mem::take(&mut run.status);
-    Ok(flight.finish(run.tally.summary(status, run.failed)).await?)
+    let tally = std::mem::take(&mut run.tally);
+    Ok(flight.finish(tally.summary(status, run.failed)).await?)
 }
 
 fn command_tag(bytes: &[u8]) -> String {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use sluicegate_core::{Batch, BatchColumn, CellMask, Denial, DenialKind, InFlight, Mask, MaskPlan, ResultSummary};
 
 pub use super::copy_rows::CopyMasker;
-use super::outbox::Queue;
+use super::{outbox::Queue, output::Kept};
 use crate::codec::{
     frame::HEADER,
     mask::{self, HashKey, MaskedField},
@@ -21,7 +21,7 @@ pub const BATCH_ROWS: usize = 256;
 pub const BATCH_BYTES: usize = 256 * 1024;
 
 /// What has reached the client of a result.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub struct Tally {
     /// Rows.
     pub rows: u64,
@@ -29,13 +29,15 @@ pub struct Tally {
     pub bytes: u64,
     /// Values that were masked.
     pub masked: u64,
+    /// What the record keeps of it.
+    pub kept: Kept,
 }
 
 impl Tally {
     /// What is recorded of the end.
     pub fn summary(self, status: String, failed: bool) -> ResultSummary {
-        let Self { rows, bytes, masked } = self;
-        ResultSummary { rows, bytes, masked, status, failed, output: Vec::new() }
+        let Self { rows, bytes, masked, kept } = self;
+        ResultSummary { rows, bytes, masked, status, failed, output: kept.into_outputs() }
     }
 }
 
@@ -75,6 +77,7 @@ impl Rows {
             Self::Pass => {
                 tally.rows += 1;
                 tally.bytes += bytes.len() as u64;
+                tally.kept.message(&bytes);
                 out.push(bytes);
                 Ok(())
             }
@@ -278,6 +281,9 @@ impl Masker {
             let before = out.len();
             written = row::rewrite(row, out, scratch, &mut edit);
             size = out.len() - before;
+            if written.is_ok() && tally.kept.wants() {
+                tally.kept.message(out.get(before..).unwrap_or_default());
+            }
         });
         written.map_err(|error| Denial::gate(error.to_string()))?;
         tally.rows += 1;

@@ -21,6 +21,9 @@ impl Machine {
         if let Some(Expect::Query(run) | Expect::Execute(run)) = self.waiting.front_mut() {
             run.tally.rows += count;
             run.tally.bytes += bytes.len() as u64;
+            if run.tally.kept.wants() {
+                run.tally.kept.rows(&bytes);
+            }
             out.client.push(bytes);
         }
     }
@@ -74,6 +77,7 @@ impl Machine {
                 self.server_rest = Rest::Forward;
                 run.tally.rows += 1;
                 run.tally.bytes += bytes.len() as u64;
+                run.tally.kept.omit();
                 out.client.push(bytes);
             }
             (b'D' | b'd', Some(Rows::Discard)) => self.server_rest = Rest::Drop,
