@@ -1,15 +1,20 @@
 //! A policy whose behaviour tests write into its module, so that one build is many policies: `allow`,
-//! `block`, `mask COLUMN`, `refuse` its settings, `trap`, `loop` for ever, `eat memory`.
+//! `block`, `mask COLUMN`, `spare COLUMN`, `suspend` with words of what it asks for, `refuse` its settings,
+//! `trap`, `loop` for ever, `eat memory`.
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use sluicegate_policy::{
-    Command, Events, Interests, Mask, NoSettings, Plan, Policy, ResultSet, ResultVerdict, Session, Verdict,
+    Approval, Command, Events, Interests, Mask, NoSettings, Plan, Policy, ResultSet, ResultVerdict, Session, Verdict,
+    host,
 };
 
 /// Where the behaviour stands. The tests look for exactly these bytes.
 #[used]
 static MARK: [u8; 32] = *b"behaviour=allow                 ";
+
+/// Suspends sessions instead of commands.
+const OPENING: &str = "suspend opening";
 
 /// The policy.
 #[derive(Debug)]
@@ -33,13 +38,21 @@ impl Policy for Guest {
     }
 
     fn interests(&self) -> Interests {
-        let interests = Interests::in_events(Events::COMMAND | Events::RESULT);
-        if behaviour().starts_with("mask ") { interests.masking() } else { interests }
+        let opening = if behaviour() == OPENING { Events::SESSION_OPENED } else { Events::empty() };
+        let interests = Interests::in_events(opening | Events::COMMAND | Events::RESULT);
+        let hides = ["mask ", "spare "].iter().any(|word| behaviour().starts_with(word));
+        if hides { interests.masking() } else { interests }
+    }
+
+    fn on_session_opened(&mut self, _: &Session) -> Verdict {
+        if behaviour() == OPENING { suspend("") } else { Verdict::Allow }
     }
 
     #[allow(clippy::panic, reason = "to trap is what a test asked for")]
     fn on_command(&mut self, _: &Session, _: &Command) -> Verdict {
         match behaviour() {
+            OPENING => Verdict::Allow,
+            text if text.starts_with("suspend") => suspend(text.trim_start_matches("suspend")),
             "block" => Verdict::block("the guest blocks everything"),
             "trap" => panic!("the guest traps"),
             "loop" => spin(),
@@ -49,14 +62,37 @@ impl Policy for Guest {
     }
 
     fn on_result(&mut self, _: &Session, _: &Command, result: &ResultSet, plan: &Plan) -> ResultVerdict {
-        let Some(name) = behaviour().strip_prefix("mask ") else { return ResultVerdict::Proceed };
+        let Some((what @ ("mask" | "spare"), name)) = behaviour().split_once(' ') else {
+            return ResultVerdict::Proceed;
+        };
         for (index, column) in (0..).zip(result.columns()) {
             if column.sources.iter().any(|source| source.column == name) {
-                plan.mask(index, &Mask::Redact);
+                if what == "mask" { plan.mask(index, &Mask::Redact) } else { plan.spare(index) }
             }
         }
         ResultVerdict::Proceed
     }
+}
+
+/// The words say what is asked for, in any order: `group:dba` or anything else that is to stand for an
+/// approver, `2` approvals, `note`, `5s` until it expires, `+5s` for which it is remembered.
+fn suspend(words: &str) -> Verdict {
+    host::cite("suspend");
+    let seconds = |word: &str| word.strip_suffix('s')?.parse().ok().map(Duration::from_secs);
+    let asked = words.split_whitespace().fold(Approval::new("the guest wants a person to look"), |asked, word| {
+        if let Ok(count) = word.parse() {
+            asked.at_least(count)
+        } else if let Some(time) = word.strip_prefix('+').and_then(seconds) {
+            asked.remembered_for(time)
+        } else if let Some(time) = seconds(word) {
+            asked.expiring_after(time)
+        } else if word == "note" {
+            asked.with_note()
+        } else {
+            asked.by([word])
+        }
+    });
+    asked.into()
 }
 
 fn spin() -> Verdict {
