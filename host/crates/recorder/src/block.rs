@@ -1,5 +1,6 @@
-//! Blocks: some entries of one session, each as its size (4 bytes), its hash in the chain and its
-//! MessagePack bytes, compressed together. Those bytes are what is hashed, and are kept as they are.
+//! Blocks: some entries of one session. A stored block is the number of its entries (4 bytes), their hashes
+//! in the chain, which do not compress, and then, compressed together, each entry's size (4 bytes) and its
+//! MessagePack bytes. Those bytes are what is hashed, and are kept as they are.
 
 use serde::{Deserialize, Serialize};
 use sluicegate_core::{
@@ -48,30 +49,6 @@ pub(crate) fn unpack(session: SessionId, packed: &[u8]) -> Result<Entry, StoreEr
     Ok(Entry { session, at, event })
 }
 
-/// Adds an entry to the bytes of a block.
-pub(crate) fn push(block: &mut Vec<u8>, packed: &[u8], hash: Hash) -> Result<(), StoreError> {
-    let size = u32::try_from(packed.len()).map_err(|_| StoreError::Damaged("an entry is too large"))?;
-    block.extend_from_slice(&size.to_be_bytes());
-    block.extend_from_slice(&hash.0);
-    block.extend_from_slice(packed);
-    Ok(())
-}
-
-/// Compresses a block.
-pub(crate) fn seal(block: &[u8]) -> Vec<u8> {
-    lz4_flex::block::compress_prepend_size(block)
-}
-
-/// Decompresses a block, of this format or of format 1.
-pub(crate) fn unseal(sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let damaged = |_| StoreError::Damaged("a block does not decompress");
-    let (size, body) = lz4_flex::block::uncompressed_size(sealed).map_err(damaged)?;
-    if size > MAX_BLOCK_BYTES {
-        return Err(StoreError::Damaged("a block claims to be larger than any"));
-    }
-    lz4_flex::block::decompress(body, size).map_err(damaged)
-}
-
 /// One entry as a block has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packed<'a> {
@@ -80,36 +57,107 @@ pub(crate) struct Packed<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// The entries of a decompressed block whose first entry has this number.
-pub(crate) fn entries(first: u64, block: &[u8]) -> impl Iterator<Item = Result<Packed<'_>, StoreError>> {
-    let mut rest = block;
-    (first..).map_while(move |number| {
-        if rest.is_empty() {
-            return None;
-        }
-        let next = split(rest);
-        rest = next.map_or(&[], |(_, _, rest)| rest);
-        let damaged = StoreError::Damaged("a block holds something else than entries");
-        Some(next.map(|(hash, bytes, _)| Packed { number, hash, bytes }).ok_or(damaged))
-    })
+/// Some entries that follow one another.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// The number of the first entry.
+    first: u64,
+    hashes: Vec<u8>,
+    /// The entries, each behind its size.
+    packed: Vec<u8>,
 }
 
-fn split(block: &[u8]) -> Option<(Hash, &[u8], &[u8])> {
-    let (size, rest) = block.split_first_chunk()?;
-    let (hash, rest) = rest.split_first_chunk()?;
-    let (bytes, rest) = rest.split_at_checked(u32::from_be_bytes(*size) as usize)?;
-    Some((Hash(*hash), bytes, rest))
-}
-
-/// Follows the chain through a block, and fails at the first entry that is not part of it.
-pub(crate) fn follow(chain: &mut Chain, block: &[u8]) -> Result<(), StoreError> {
-    for entry in entries(chain.next(), block) {
-        let entry = entry?;
-        if chain.push(entry.bytes) != entry.hash {
-            return Err(StoreError::Damaged("an entry does not follow from those before it"));
-        }
+impl Block {
+    /// A block that has no entries yet.
+    pub(crate) fn new(first: u64) -> Self {
+        Self { first, hashes: Vec::new(), packed: Vec::new() }
     }
-    Ok(())
+
+    /// The number of the first entry.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.packed.is_empty()
+    }
+
+    /// Whether it takes no further entry.
+    pub(crate) fn is_full(&self) -> bool {
+        self.packed.len() >= BLOCK_BYTES
+    }
+
+    /// The bytes of its entries.
+    pub(crate) fn size(&self) -> usize {
+        self.packed.len()
+    }
+
+    /// Adds an entry.
+    pub(crate) fn push(&mut self, packed: &[u8], hash: Hash) -> Result<(), StoreError> {
+        let size = u32::try_from(packed.len()).map_err(|_| StoreError::Damaged("an entry is too large"))?;
+        self.hashes.extend_from_slice(&hash.0);
+        self.packed.extend_from_slice(&size.to_be_bytes());
+        self.packed.extend_from_slice(packed);
+        Ok(())
+    }
+
+    /// The block as it is stored.
+    pub(crate) fn seal(&self) -> Vec<u8> {
+        let hashes = (self.hashes.len() / Hash::BYTES) as u32;
+        let compressed = lz4_flex::block::compress_prepend_size(&self.packed);
+        [hashes.to_be_bytes().as_slice(), &self.hashes, &compressed].concat()
+    }
+
+    /// Reads a stored block. It has as many hashes as entries.
+    pub(crate) fn open(first: u64, sealed: &[u8]) -> Result<Self, StoreError> {
+        let damaged = StoreError::Damaged("a block holds something else than entries");
+        let split = sealed
+            .split_first_chunk()
+            .and_then(|(hashes, rest)| rest.split_at_checked(u32::from_be_bytes(*hashes) as usize * Hash::BYTES));
+        let Some((hashes, compressed)) = split else { return Err(damaged) };
+        let block = Self { first, hashes: hashes.to_vec(), packed: decompress(compressed)? };
+        let bytes: usize = block.entries().map(|entry| size_of::<u32>() + entry.bytes.len()).sum();
+        let whole = block.entries().count() * Hash::BYTES == block.hashes.len() && bytes == block.packed.len();
+        if whole { Ok(block) } else { Err(damaged) }
+    }
+
+    /// Its entries.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Packed<'_>> {
+        let mut rest = self.packed.as_slice();
+        let (hashes, _) = self.hashes.as_chunks::<{ Hash::BYTES }>();
+        (self.first..).zip(hashes).map_while(move |(number, hash)| {
+            let (size, following) = rest.split_first_chunk()?;
+            let (bytes, following) = following.split_at_checked(u32::from_be_bytes(*size) as usize)?;
+            rest = following;
+            Some(Packed { number, hash: Hash(*hash), bytes })
+        })
+    }
+
+    /// Its last entry.
+    pub(crate) fn last(&self) -> Result<Packed<'_>, StoreError> {
+        self.entries().last().ok_or(StoreError::Damaged("a block has no entries"))
+    }
+
+    /// Follows the chain through the block, and fails at the first entry that is not part of it.
+    pub(crate) fn follow(&self, chain: &mut Chain) -> Result<(), StoreError> {
+        for entry in self.entries() {
+            if chain.push(entry.bytes) != entry.hash {
+                return Err(StoreError::Damaged("an entry does not follow from those before it"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Decompresses the entries of a block, of this format or of format 1.
+pub(crate) fn decompress(compressed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let damaged = |_| StoreError::Damaged("a block does not decompress");
+    let (size, body) = lz4_flex::block::uncompressed_size(compressed).map_err(damaged)?;
+    if size > MAX_BLOCK_BYTES {
+        return Err(StoreError::Damaged("a block claims to be larger than any"));
+    }
+    let block = lz4_flex::block::decompress(body, size).map_err(damaged)?;
+    if block.len() == size { Ok(block) } else { Err(StoreError::Damaged("a block is not of the size it claims")) }
 }
 
 #[cfg(test)]
@@ -204,36 +252,40 @@ mod tests {
         let session = SessionId(Uuid::now_v7());
         let events = session_events().into_iter().chain(command_events());
         let said: Vec<_> = events.zip(-1..).map(|(event, at)| Entry { session, at, event }).collect();
-        let (mut bytes, mut packed, mut chain) = (Vec::new(), Vec::new(), Chain::new(session));
+        let (mut block, mut packed, mut chain) = (Block::new(7), Vec::new(), Chain::new(session));
         for entry in &said {
             pack(entry, &mut packed).unwrap();
-            push(&mut bytes, &packed, chain.push(&packed)).unwrap();
+            block.push(&packed, chain.push(&packed)).unwrap();
         }
-        let opened = unseal(&seal(&bytes)).unwrap();
-        let kept: Vec<_> = entries(7, &opened).map(Result::unwrap).collect();
-        assert_eq!((kept[0].number, kept.last().unwrap().number), (7, 14));
+        let opened = Block::open(7, &block.seal()).unwrap();
+        assert_eq!(opened, block);
+        let kept: Vec<_> = opened.entries().collect();
+        assert_eq!((kept[0].number, opened.last().unwrap().number), (7, 14));
         let back: Vec<_> = kept.iter().map(|kept| unpack(session, kept.bytes).unwrap()).collect();
         assert_eq!(back, said);
         let mut followed = Chain::new(session);
-        follow(&mut followed, &opened).unwrap();
+        opened.follow(&mut followed).unwrap();
         assert_eq!(followed, chain);
     }
 
     #[test]
     fn damage_is_noticed() {
-        let mut claims_much = seal(b"x");
-        claims_much[..4].copy_from_slice(&u32::MAX.to_le_bytes());
-        for sealed in [&b""[..], b"\x01", &claims_much] {
-            assert!(matches!(unseal(sealed), Err(StoreError::Damaged(_))), "{sealed:?}");
-        }
         let session = SessionId(Uuid::now_v7());
-        let mut block = Vec::new();
-        push(&mut block, b"\xc0", Chain::new(session).push(b"\xc0")).unwrap();
+        let mut block = Block::new(0);
+        assert!(block.last().is_err());
+        block.push(b"\xc0", Chain::new(session).push(b"\xc0")).unwrap();
         assert!(unpack(session, b"\xc0").is_err());
-        for at in 0..block.len() {
-            let mut wrong = block.clone();
-            wrong[at] ^= 1;
-            assert!(follow(&mut Chain::new(session), &wrong).is_err(), "{at}");
+        let sealed = block.seal();
+        let found = |sealed: &[u8]| Block::open(0, sealed).and_then(|block| block.follow(&mut Chain::new(session)));
+        assert!(found(&sealed).is_ok());
+        for at in 0..sealed.len() {
+            let mut wrong = sealed.clone();
+            wrong[at] ^= 0x81;
+            assert!(matches!(found(&wrong), Err(StoreError::Damaged(_))), "{at}");
+            assert!(matches!(found(&sealed[..at]), Err(StoreError::Damaged(_))), "{at}");
         }
+        let mut claims_much = sealed;
+        claims_much[36..40].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(found(&claims_much), Err(StoreError::Damaged(_))));
     }
 }

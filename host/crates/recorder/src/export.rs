@@ -7,7 +7,7 @@ use sled::IVec;
 use sluicegate_core::{SessionId, sessions::ExportPage};
 
 use crate::{
-    block,
+    block::Block,
     error::StoreError,
     proof::{
         Fingerprint, SignedHead,
@@ -79,8 +79,8 @@ impl<I: Iterator<Item = Result<SignedHead, StoreError>>> Lines<I> {
                 return Ok(());
             }
             // A block that is damaged is left out: whoever verifies is told which entries are missing.
-            let Ok(opened) = block::unseal(&sealed) else { continue };
-            let entries = block::entries(first, &opened).filter_map(Result::ok);
+            let Ok(opened) = Block::open(first, &sealed) else { continue };
+            let entries = opened.entries();
             for packed in entries.filter(|packed| (from..=last).contains(&packed.number)) {
                 self.add_heads(packed.number)?;
                 let line = entry(packed.number, packed.bytes, packed.hash);

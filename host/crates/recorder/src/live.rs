@@ -8,7 +8,7 @@ use sluicegate_core::{
 };
 
 use crate::{
-    block::{self, BLOCK_BYTES},
+    block::{self, Block},
     error::StoreError,
     format::{self, BLOCK, HEAD},
     proof::{Chain, Head, SigningKey},
@@ -22,9 +22,8 @@ const UNSIGNED_ENTRIES: u64 = 1000;
 pub(crate) struct Live {
     pub(crate) summary: SessionSummary,
     chain: Chain,
-    /// The block that is being filled, and the number of its first entry.
-    block: Vec<u8>,
-    first: u64,
+    /// The block that is being filled.
+    block: Block,
     /// The bytes of the session's blocks, and how many of them the target's size has not got yet.
     bytes: u64,
     uncounted: u64,
@@ -40,8 +39,7 @@ impl Live {
         Self {
             summary: SessionSummary::new(id, at),
             chain: Chain::new(id),
-            block: Vec::new(),
-            first: 0,
+            block: Block::new(0),
             bytes: 0,
             uncounted: 0,
             signed: 0,
@@ -54,14 +52,13 @@ impl Live {
         let mut live = Self::new(id, at);
         let Some(summary) = store.find(id)? else { return Ok(live) };
         if let Some((first, sealed)) = store.blocks(id, u64::MAX)?.next().transpose()? {
-            let opened = block::unseal(&sealed)?;
-            let last = block::entries(first, &opened).last().transpose()?;
-            let last = last.ok_or(StoreError::Damaged("a block has no entries"))?;
+            let opened = Block::open(first, &sealed)?;
+            let last = opened.last()?;
             live.chain = Chain::resume(last.number.saturating_add(1), last.hash);
         }
         live.signed = store.last_head(id)?.map_or(0, |signed| signed.head.number.saturating_add(1));
         live.bytes = store.bytes_of(&summary)?;
-        live.first = live.chain.next();
+        live.block = Block::new(live.chain.next());
         live.summary = summary;
         Ok(live)
     }
@@ -76,8 +73,8 @@ impl Live {
     /// Takes the bytes of the next entry, which the summary has noted.
     pub(crate) fn chain_on(&mut self, packed: &[u8], batch: &mut Batch) -> Result<(), StoreError> {
         let hash = self.chain.push(packed);
-        block::push(&mut self.block, packed, hash)?;
-        if self.block.len() >= BLOCK_BYTES {
+        self.block.push(packed, hash)?;
+        if self.block.is_full() {
             self.cut_block(batch);
         }
         Ok(())
@@ -99,8 +96,6 @@ impl Live {
     ) -> Result<(), StoreError> {
         self.dirty = false;
         self.cut_block(batch);
-        // The buffer is large, and most sessions are silent most of the time.
-        self.block = Vec::new();
         let id = self.summary.id;
         let ended = self.summary.closed_at;
         let many = self.chain.next().saturating_sub(self.signed) >= UNSIGNED_ENTRIES;
@@ -133,12 +128,12 @@ impl Live {
         if self.block.is_empty() {
             return;
         }
-        let sealed = block::seal(&self.block);
+        let sealed = self.block.seal();
         let size = sealed.len() as u64;
         (self.bytes, self.uncounted) = (self.bytes + size, self.uncounted + size);
-        batch.insert(format::numbered_key(BLOCK, self.summary.id, self.first), sealed);
-        self.first = self.chain.next();
-        self.block.clear();
+        batch.insert(format::numbered_key(BLOCK, self.summary.id, self.block.first()), sealed);
+        // A new one: the buffers are large, and most sessions are silent most of the time.
+        self.block = Block::new(self.chain.next());
     }
 }
 

@@ -10,7 +10,7 @@ use sluicegate_core::{
 use uuid::Uuid;
 
 use crate::{
-    block,
+    block::{self, Block},
     error::StoreError,
     export, format,
     retention::{self, Removed},
@@ -73,10 +73,9 @@ impl Store {
                 page.next = Some(first);
                 break;
             }
-            let opened = block::unseal(&sealed)?;
-            bytes += opened.len();
-            for packed in block::entries(first, &opened) {
-                let packed = packed?;
+            let opened = Block::open(first, &sealed)?;
+            bytes += opened.size();
+            for packed in opened.entries() {
                 if packed.number >= from {
                     let entry = block::unpack(session, packed.bytes)?;
                     page.entries.push(KeptEntry { number: packed.number, hash: packed.hash.to_string(), entry });

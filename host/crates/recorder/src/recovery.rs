@@ -10,7 +10,8 @@ use sluicegate_core::{
 };
 
 use crate::{
-    approvals, block,
+    approvals,
+    block::Block,
     error::StoreError,
     format, live,
     proof::{Chain, SigningKey},
@@ -92,9 +93,9 @@ fn check(store: &Store, session: SessionId, key: &SigningKey) -> Result<SessionS
         if first != chain.next() {
             return Err(StoreError::Damaged("entries of it are missing"));
         }
-        let opened = block::unseal(&sealed)?;
-        block::follow(&mut chain, &opened)?;
-        let mut signed_here = block::entries(first, &opened).filter_map(Result::ok);
+        let opened = Block::open(first, &sealed)?;
+        opened.follow(&mut chain)?;
+        let mut signed_here = opened.entries();
         if let Some(signed) = head
             && signed_here.any(|entry| entry.number == signed.head.number && entry.hash != signed.head.hash)
         {
@@ -113,9 +114,7 @@ fn before(store: &Store, session: SessionId, first: u64) -> Result<Chain, StoreE
     let missing = StoreError::Damaged("entries of it are missing");
     let Some(found) = store.blocks(session, first - 1)?.next() else { return Err(missing) };
     let (start, sealed) = found?;
-    let opened = block::unseal(&sealed)?;
-    match block::entries(start, &opened).last().transpose()? {
-        Some(last) if last.number + 1 == first => Ok(Chain::resume(first, last.hash)),
-        _ => Err(missing),
-    }
+    let opened = Block::open(start, &sealed)?;
+    let last = opened.last()?;
+    if last.number + 1 == first { Ok(Chain::resume(first, last.hash)) } else { Err(missing) }
 }

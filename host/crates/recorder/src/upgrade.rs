@@ -75,7 +75,7 @@ fn upgrade(store: &Store, session: SessionId, key: &SigningKey, sizes: &mut Size
 /// Chains the entries of an old block: MessagePack, one after the other.
 fn chain_on(live: &mut Live, session: SessionId, sealed: &[u8], batch: &mut Batch) -> Result<(), StoreError> {
     let damaged = || StoreError::Damaged("a block holds something else than entries");
-    let opened = block::unseal(sealed)?;
+    let opened = block::decompress(sealed)?;
     let mut rest = opened.as_slice();
     while !rest.is_empty() {
         let from = rest;
