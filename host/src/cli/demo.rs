@@ -74,8 +74,9 @@ fn explain(stage: &Stage) {
     println!(
         "
 {TITLE}Sluicegate stands between you and a small shop's database.{TITLE:#}
-Two policies decide about every statement and every row: pii-mask hides personal data from everybody
-but the group admin, and sql-guard refuses DROP, TRUNCATE, and DELETE or UPDATE without a WHERE.
+Three policies decide about every statement and every row: pii-mask hides personal data from everybody
+but the group admin, sql-guard refuses DROP, TRUNCATE, and DELETE or UPDATE without a WHERE, and
+hold-for-approval has every other DELETE wait until somebody of the group admin agrees.
 
 Connect from another terminal, as alice the engineer or as the dba:
 
@@ -87,6 +88,8 @@ Try as alice:
   SELECT name, tax_number FROM customer_overview;  a view and an alias do not help
   DELETE FROM orders;                              refused, with the reason
   BEGIN; DROP TABLE orders;                        refused as PostgreSQL itself would refuse
+  DELETE FROM orders WHERE id = 7;                 waits; approve it as dba from another terminal:
+  {COMMAND}SLUICEGATE_SECRET=dba {program} -c {config} approvals approve ID --as dba{COMMAND:#}
 
 While psql stays open:
   change style = \"partial\" to \"hash\" in {COMMAND}{config}{COMMAND:#}

@@ -15,7 +15,7 @@ use super::postgres::{self, DATABASE, ROLE};
 /// Where the demo listens if nobody else does.
 const PORT: u16 = 15432;
 /// The modules that the demo binds.
-const MODULES: [&str; 2] = ["pii-mask", "sql-guard"];
+const MODULES: [&str; 3] = ["hold-for-approval", "pii-mask", "sql-guard"];
 
 /// The folder. Dropping it removes it.
 pub struct Stage {
@@ -45,6 +45,11 @@ impl Stage {
     /// The configuration's path.
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("sluicegate.toml")
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
     }
 
     /// A module's path in the watched folder.
@@ -102,6 +107,10 @@ settings = {{ columns = ["*.ssn", "*.phone"], detect = ["card", "email"], style 
 [[target.policy]]
 module = "sql-guard"
 settings = {{ deny = ["drop", "truncate"], require_where = true }}
+
+[[target.policy]]
+module = "hold-for-approval"
+settings = {{ when = {{ kinds = ["delete"] }}, approvers = ["group:admin"], expires = "10m" }}
 "#
     ))
 }
@@ -111,7 +120,7 @@ fn find_policies(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let complete = |folder: &Path| MODULES.iter().all(|name| folder.join(name).with_extension("wasm").is_file());
     if let Some(folder) = named {
         let help = "build them with `just policies`";
-        ensure!(complete(folder), "{} does not hold {}; {help}", folder.display(), MODULES.join(" and "));
+        ensure!(complete(folder), "{} does not hold {}; {help}", folder.display(), MODULES.join(", "));
         return Ok(folder.to_owned());
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/policies");

@@ -1,6 +1,7 @@
 //! The tour: what a visitor would try first, done with a real psql, shown, and checked. Each step says
 //! what has to happen, and the tour fails if one of them does not.
 
+mod held;
 mod live;
 mod player;
 
@@ -27,9 +28,11 @@ pub async fn play(stage: &Stage) -> anyhow::Result<usize> {
     allow(&mut player).await?;
     mask(&mut player).await?;
     block(&mut player).await?;
+    held::hold(&mut player).await?;
     reload(&mut player, stage).await?;
     broken_module(&mut player, stage).await?;
     record(&mut player).await?;
+    held::prove(&mut player, &stage.folder()).await?;
     Ok(player.finish())
 }
 

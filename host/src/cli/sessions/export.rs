@@ -50,7 +50,8 @@ impl Export {
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(folder)
             .with_context(refused)?;
-        let lines = write(self.id, source, &mut file).await.with_context(refused)?;
+        let written = write(self.id, source, &mut file).await;
+        let lines = written.map_err(|error| if error.is::<io::Error>() { error.context(refused()) } else { error })?;
         file.as_file().sync_all().with_context(refused)?;
         file.persist(path).with_context(refused)?;
         eprintln!("wrote {lines} lines to {}", path.display());

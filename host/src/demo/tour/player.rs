@@ -72,15 +72,22 @@ impl<'a> Player<'a> {
     /// Runs this program with the demo's configuration and shows what it said.
     pub async fn sluicegate(&self, args: &[&str]) -> anyhow::Result<String> {
         let text = self.sluicegate_quietly(args).await?;
-        self.shell(&format!("sluicegate {}", args.join(" ")), &text);
+        self.shell(&format!("sluicegate {}", typed(args)), &text);
+        Ok(text)
+    }
+
+    /// The same with a user's secret, which is the user's name.
+    pub async fn sluicegate_as(&self, user: &str, args: &[&str]) -> anyhow::Result<String> {
+        let mut command = self.command(args)?;
+        command.env("SLUICEGATE_SECRET", user);
+        let text = run(command).await?.text;
+        self.shell(&format!("SLUICEGATE_SECRET={user} sluicegate {}", typed(args)), &text);
         Ok(text)
     }
 
     /// Runs this program with the demo's configuration.
     pub async fn sluicegate_quietly(&self, args: &[&str]) -> anyhow::Result<String> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--config").arg(self.stage.config()).args(args).env("COLUMNS", WIDTH);
-        Ok(run(command).await?.text)
+        Ok(run(self.command(args)?).await?.text)
     }
 
     /// Runs this program again and again until it says what is waited for or `limit` is over, and
@@ -91,15 +98,32 @@ impl<'a> Player<'a> {
         limit: Duration,
         enough: impl Fn(&str) -> bool,
     ) -> anyhow::Result<String> {
+        let text = self.sluicegate_quietly_until(args, limit, enough).await?;
+        self.shell(&format!("sluicegate {}", typed(args)), &text);
+        Ok(text)
+    }
+
+    /// The same without showing it.
+    pub async fn sluicegate_quietly_until(
+        &self,
+        args: &[&str],
+        limit: Duration,
+        enough: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<String> {
         let began = Instant::now();
         loop {
             let text = self.sluicegate_quietly(args).await?;
             if enough(&text) || began.elapsed() > limit {
-                self.shell(&format!("sluicegate {}", args.join(" ")), &text);
                 return Ok(text);
             }
             tokio::time::sleep(RETRY).await;
         }
+    }
+
+    fn command(&self, args: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--config").arg(self.stage.config()).args(args).env("COLUMNS", WIDTH);
+        Ok(command)
     }
 
     /// Shows a command and what it said.
@@ -133,6 +157,12 @@ impl<'a> Player<'a> {
         }
         failed
     }
+}
+
+/// Arguments as one would type them.
+fn typed(args: &[&str]) -> String {
+    let quoted = |arg: &&str| if arg.contains(' ') { format!("\"{arg}\"") } else { (*arg).to_owned() };
+    args.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 async fn run(mut command: Command) -> anyhow::Result<Said> {
