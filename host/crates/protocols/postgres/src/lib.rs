@@ -16,6 +16,7 @@ mod machine;
 mod registry;
 mod server;
 mod session;
+mod side;
 pub mod upstream;
 
 pub use codec::mask::HashKey;

@@ -6,13 +6,13 @@ use std::{io, sync::Arc};
 
 use bytes::{BufMut, BytesMut};
 use sluicegate_net::{MaybeTls, Stop};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::{
-    codec::{frame::Decoder, message},
+    codec::message,
     error::SessionError,
     machine::{Machine, Outbox, Queue},
     registry::{CancelKey, Canceller, Registry},
+    side::{READ_SIZE, Receiving, Sending, sides},
     upstream::{CancelToken, Upstream},
 };
 
@@ -25,8 +25,6 @@ const HIGH_WATER: usize = 256 * 1024;
 /// While a command waits for people, so much is read behind it, so that a client that goes away is
 /// noticed.
 const BEHIND_HOLD: usize = 1024 * 1024;
-/// How much is read at once.
-const READ_SIZE: usize = 64 * 1024;
 
 /// Runs a session to its end. The end is recorded, whatever it is.
 pub async fn run(
@@ -76,59 +74,6 @@ fn greeting(parameters: &[(String, String)], key: CancelKey, out: &mut BytesMut)
         out.put_slice(&key.secret);
     });
     message::put(out, b'Z', |out| out.put_u8(b'I'));
-}
-
-/// What one side sends.
-struct Receiving<S> {
-    reader: ReadHalf<S>,
-    decoder: Decoder,
-    /// More is to be read.
-    hungry: bool,
-    /// No whole message is left of what was read.
-    starved: bool,
-}
-
-/// What one side is sent.
-struct Sending<S> {
-    writer: WriteHalf<S>,
-    /// Something was written and not yet flushed.
-    dirty: bool,
-}
-
-fn sides<S: AsyncRead + AsyncWrite>(stream: S, whole: usize, read_ahead: BytesMut) -> (Receiving<S>, Sending<S>) {
-    let (reader, writer) = tokio::io::split(stream);
-    let mut decoder = Decoder::new(whole);
-    decoder.buffer().unsplit(read_ahead);
-    (Receiving { reader, decoder, hungry: true, starved: true }, Sending { writer, dirty: false })
-}
-
-impl<S: AsyncRead> Receiving<S> {
-    /// Cancel-safe.
-    async fn read(&mut self) -> io::Result<usize> {
-        let buffer = self.decoder.buffer();
-        if buffer.capacity() - buffer.len() < READ_SIZE / 4 {
-            buffer.reserve(READ_SIZE);
-        }
-        self.reader.read_buf(buffer).await
-    }
-}
-
-impl<S: AsyncWrite> Sending<S> {
-    fn has_work(&self, queue: &Queue) -> bool {
-        self.dirty || !queue.is_empty()
-    }
-
-    /// Cancel-safe.
-    async fn write(&mut self, queue: &mut Queue) -> io::Result<()> {
-        if queue.is_empty() {
-            self.writer.flush().await?;
-            self.dirty = false;
-        } else {
-            self.writer.write_buf(queue).await?;
-            self.dirty = true;
-        }
-        Ok(())
-    }
 }
 
 struct Session<'a> {

@@ -296,3 +296,19 @@ async fn a_function_call_by_number_waits_with_its_arguments() {
     let outcome = gateway.outcome("call of function").await;
     assert_eq!((outcome.status.as_str(), outcome.failed), ("function call", false));
 }
+
+#[tokio::test]
+async fn what_a_name_stands_for_is_shown_and_not_approved_for_another() {
+    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let alice = gateway.connect().await;
+    let execute = "/* hold remember */ execute gone(3)";
+    alice.client.batch_execute("prepare gone(int) as delete from t where id = $1 and id < 100").await.unwrap();
+    let (run, approval) = tokio::join!(alice.client.batch_execute(execute), gateway.answer(true));
+    run.unwrap();
+    assert!(approval.context.contains("; gone is delete from t where id = $1 and id < ?"), "{}", approval.context);
+    alice.client.batch_execute(execute).await.unwrap();
+    alice.client.batch_execute("deallocate gone; prepare gone(int) as delete from t where id <> $1").await.unwrap();
+    let (run, _) = tokio::join!(alice.client.batch_execute(execute), gateway.answer(false));
+    assert!(run.is_err());
+    assert_eq!(rows(&server), "9");
+}

@@ -158,8 +158,8 @@ impl Machine {
 
     async fn decide_query(&mut self, text: &[u8]) -> Result<Permitted, Halt> {
         let (text, analysis) = self.understand("query", text).await?;
-        let command =
-            sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new(), self.settings.summary());
+        let context = self.depends_on(&text, &analysis, &[]);
+        let command = sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new(), context);
         if let Some(denial) = self.refused_text(&analysis) {
             return Err(self.gate.refuse(command, denial).await.into());
         }

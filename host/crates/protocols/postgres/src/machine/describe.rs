@@ -4,28 +4,19 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
-use sluicegate_core::{Column, Denial, InFlight, MaskPlan, Resolution, ResultSchema};
-use sluicegate_sql::{Analysis, Catalog, Copy, Output, Outputs, RelationKind};
+use sluicegate_core::{Column, Denial, InFlight, Resolution, ResultSchema};
+use sluicegate_sql::{Analysis, Catalog, Output, Outputs, RelationKind};
 
 use super::{
     Machine, Outbox,
-    commands::copies_out,
     expect::{self, Expect, Run},
     objects::{Analysed, Decided, Shape},
-    rows::{CopyMasker, Masker, Rows},
+    rows::{Masker, Rows},
 };
 use crate::codec::{
     message::{self, Field, ObjectKind},
     value::{FieldType, Format},
 };
-
-/// What was decided about the COPY ... TO STDOUT of a text.
-pub struct Copies {
-    /// What happens to the rows, by statement.
-    pub rows: Vec<(usize, Rows)>,
-    /// Whether the record may show none of them.
-    pub hidden: bool,
-}
 
 impl Machine {
     /// Whether an Execute must wait until the portal's columns are known. If nobody asked for them,
@@ -172,55 +163,6 @@ impl Machine {
         Ok(())
     }
 
-    /// Decides every COPY ... TO STDOUT of a text, whose columns are known from its parse.
-    pub(super) async fn decide_copies(&mut self, analysis: &Analysis, flight: &mut InFlight) -> Result<Copies, Denial> {
-        let mut decided = Copies { rows: Vec::new(), hidden: self.hides_echoes(analysis) };
-        if !flight.sees_results() || !analysis.statements.iter().any(copies_out) {
-            return Ok(decided);
-        }
-        let catalog = self.catalog().await?;
-        for (index, statement) in analysis.statements.iter().enumerate().filter(|(_, s)| copies_out(s)) {
-            if let Some(copy) = &statement.copy {
-                let (rows, spares) = self.decide_copy(index, copy, &catalog, flight)?;
-                decided.rows.push((index, rows));
-                decided.hidden |= spares;
-            }
-        }
-        Ok(decided)
-    }
-
-    /// Returns also whether the client sees some column by an exception.
-    fn decide_copy(
-        &self,
-        index: usize,
-        copy: &Copy,
-        catalog: &Catalog,
-        flight: &mut InFlight,
-    ) -> Result<(Rows, bool), Denial> {
-        let unknown = [Output { resolution: Resolution::Unresolved, sources: Vec::new() }];
-        let outputs = copy.columns.as_deref().unwrap_or(&unknown);
-        let typed = outputs.iter().map(|output| (output.clone(), stored_type(catalog, output))).collect::<Vec<_>>();
-        let columns = typed.iter().map(|(output, oid)| {
-            let name = output.sources.first().map_or("?column?", |source| &source.column);
-            column(catalog, name, *oid, output.clone())
-        });
-        let schema = ResultSchema { statement: number(index), columns: columns.collect() };
-        let plan: MaskPlan = flight.result(&Arc::new(schema))?;
-        let spares = plan.columns.iter().any(|column| column.spare);
-        if plan.is_pass() {
-            return Ok((Rows::Pass, spares));
-        }
-        if copy.columns.is_none() {
-            return Err(Denial::gate(
-                "the columns of this COPY are not known, so it cannot be masked; copy a table or name its columns",
-            ));
-        }
-        let types = typed.iter().map(|(_, oid)| FieldType { oid: *oid, typmod: -1 }).collect();
-        let key = Arc::clone(&self.shared.hash_key);
-        let masker = CopyMasker::new(plan, copy, types, self.settings.encoding(), key)?;
-        Ok((Rows::Copy(Box::new(masker)), spares))
-    }
-
     /// The catalog, loaded again if it does not know a table that the server names.
     async fn catalog_with(&mut self, fields: &[Field]) -> Result<Arc<Catalog>, Denial> {
         let catalog = self.catalog().await?;
@@ -270,7 +212,8 @@ fn moved() -> Denial {
     Denial::gate("what its names mean changed while it was under way; run it again")
 }
 
-fn column(catalog: &Catalog, name: &str, type_oid: u32, output: Output) -> Column {
+/// A column as policies see it.
+pub(super) fn column(catalog: &Catalog, name: &str, type_oid: u32, output: Output) -> Column {
     Column {
         name: Arc::from(name),
         type_name: catalog.type_name(type_oid).unwrap_or_else(|| Arc::from("unknown")),
@@ -279,20 +222,12 @@ fn column(catalog: &Catalog, name: &str, type_oid: u32, output: Output) -> Colum
     }
 }
 
-/// The type of a stored column; 0 where the output is anything else.
-fn stored_type(catalog: &Catalog, output: &Output) -> u32 {
-    let source = output.sources.first().filter(|_| output.resolution == Resolution::Stored);
-    source
-        .and_then(|source| catalog.find(&source.relation.schema, &source.relation.name)?.column(&source.column))
-        .map_or(0, |column| column.type_oid)
-}
-
 /// Codes other than 0 and 1 do not exist; a value in such a format is as unreadable as binary.
 pub(super) fn format_of(code: u16) -> Format {
     if code == 0 { Format::Text } else { Format::Binary }
 }
 
-fn number(index: usize) -> u32 {
+pub(super) fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 

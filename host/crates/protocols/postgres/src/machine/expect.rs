@@ -7,6 +7,7 @@ use sluicegate_core::{ForwardPermit, InFlight};
 use sluicegate_sql::{Analysis, Direction, Effect, Outputs, Statement};
 
 use super::{
+    Machine,
     objects::{Decided, Portal, Prepared},
     rows::{Rows, Tally},
 };
@@ -157,6 +158,22 @@ impl Expect {
             _ => (None, Tally::default()),
         };
         flight.map(|flight| (flight, tally))
+    }
+}
+
+impl Machine {
+    /// The server will answer so.
+    pub(super) fn expect(&mut self, expect: Expect) {
+        self.blocking += usize::from(expect.blocks());
+        self.flushed = false;
+        self.waiting.push_back(expect);
+    }
+
+    /// The next answer has come.
+    pub(super) fn answered(&mut self) -> Option<Expect> {
+        let expect = self.waiting.pop_front();
+        self.blocking -= usize::from(expect.as_ref().is_some_and(Expect::blocks));
+        expect
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     commands::{opaque_command, sql_command},
     describe::format_of,
     expect::{self, Expect, Run},
+    lookup::Found,
     objects::{Portal, Prepared},
     rows::Tally,
 };
@@ -23,14 +24,6 @@ use crate::{
     },
     deny,
 };
-
-/// A name looked up among what the server confirmed and what it is about to.
-enum Found<T> {
-    Yes(T),
-    No,
-    /// It was made in an earlier segment, whose answer is still to come.
-    Later,
-}
 
 impl Machine {
     pub(super) async fn parse(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
@@ -130,7 +123,8 @@ impl Machine {
     ) -> Result<(Portal, ForwardPermit), Halt> {
         let (text, analysis) = self.understand("execute", prepared.text.as_bytes()).await?;
         let parameters = bind.map_or_else(Vec::new, |bind| parameters(bind, prepared));
-        let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, self.settings.summary());
+        let context = self.depends_on(&text, &analysis, &prepared.chosen_types);
+        let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, context);
         command.whole = bind.is_some();
         if let Some(denial) = self.refused_name(name) {
             return Err(self.gate.refuse(command, denial).await.into());
@@ -251,57 +245,6 @@ impl Machine {
         let tag = bytes.first().copied().unwrap_or_default();
         self.deferred = Some(if complete { Frame::Whole { tag, bytes } } else { Frame::Head { tag, bytes } });
         self.flush(out);
-    }
-
-    /// The statement that a Bind names, newest first.
-    fn find_statement(&self, wanted: &str) -> Found<Arc<Prepared>> {
-        for expect in self.waiting.iter().rev() {
-            match expect {
-                Expect::Parse { name, prepared, segment, .. } if name == wanted => {
-                    return if *segment == self.segment { Found::Yes(Arc::clone(prepared)) } else { Found::Later };
-                }
-                Expect::Close { kind: ObjectKind::Statement, name, segment } if name == wanted => {
-                    return if *segment == self.segment { Found::No } else { Found::Later };
-                }
-                // A Query drops the unnamed statement.
-                Expect::Query(_) if wanted.is_empty() => return Found::Later,
-                _ => {}
-            }
-        }
-        match self.objects.statement(wanted) {
-            Some(prepared) => Found::Yes(Arc::clone(prepared)),
-            None => Found::No,
-        }
-    }
-
-    fn find_portal(&mut self, wanted: &str) -> Found<()> {
-        for expect in self.waiting.iter().rev() {
-            match expect {
-                Expect::Execute(run) if run.portal == wanted => return Found::Later,
-                Expect::Bind { portal, segment } if portal.name == wanted => {
-                    return if *segment == self.segment { Found::Yes(()) } else { Found::Later };
-                }
-                Expect::Close { kind: ObjectKind::Portal, name, segment } if name == wanted => {
-                    return if *segment == self.segment { Found::No } else { Found::Later };
-                }
-                Expect::Sync { .. } | Expect::Query(_) | Expect::Function(_) => return Found::Later,
-                _ => {}
-            }
-        }
-        if self.objects.portal(wanted).is_some() { Found::Yes(()) } else { Found::No }
-    }
-
-    /// The portal that the next Execute of that name runs: the newest Bind still waiting, else the
-    /// confirmed one.
-    pub(super) fn pending_portal(&mut self, wanted: &str) -> Option<&mut Portal> {
-        let bound = self.waiting.iter_mut().rev().find_map(|expect| match expect {
-            Expect::Bind { portal, .. } if portal.name == wanted => Some(&mut **portal),
-            _ => None,
-        });
-        match bound {
-            Some(portal) => Some(portal),
-            None => self.objects.portal(wanted),
-        }
     }
 }
 

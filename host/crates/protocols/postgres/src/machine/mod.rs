@@ -9,6 +9,7 @@
 
 mod client;
 mod commands;
+mod copies;
 mod copy_rows;
 mod describe;
 mod endings;
@@ -16,6 +17,7 @@ mod expect;
 mod extended;
 mod function_call;
 mod hold;
+mod lookup;
 mod objects;
 mod outbox;
 mod output;
@@ -257,18 +259,6 @@ impl Machine {
             }
         }
         self.gate.close(reason).await;
-    }
-
-    fn expect(&mut self, expect: Expect) {
-        self.blocking += usize::from(expect.blocks());
-        self.flushed = false;
-        self.waiting.push_back(expect);
-    }
-
-    fn answered(&mut self) -> Option<Expect> {
-        let expect = self.waiting.pop_front();
-        self.blocking -= usize::from(expect.as_ref().is_some_and(Expect::blocks));
-        expect
     }
 
     /// Asks the gate. A reload may have brought or taken policies that mask.

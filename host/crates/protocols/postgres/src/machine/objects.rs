@@ -121,6 +121,8 @@ pub struct Objects {
     portals: HashMap<String, Portal>,
     /// For the analyser: what each named cursor or portal reads.
     pub cursors: HashMap<String, Arc<Analysis>>,
+    /// Counts what was given a name.
+    definitions: u64,
 }
 
 impl Objects {
@@ -144,6 +146,7 @@ impl Objects {
     /// Keeps a statement that Parse made.
     pub fn parsed(&mut self, name: String, prepared: Arc<Prepared>, analysis: Arc<Analysis>) {
         if !name.is_empty() {
+            self.definitions += 1;
             self.prepared.insert(name.clone(), analysis);
         }
         self.statements.insert(name, prepared);
@@ -151,6 +154,7 @@ impl Objects {
 
     /// Keeps a statement that PREPARE made.
     pub fn prepared_by_sql(&mut self, name: String, body: Arc<Analysis>, names: u64) {
+        self.definitions += 1;
         self.prepared.insert(name.clone(), body);
         let text = format!("EXECUTE \"{}\"", name.replace('"', "\"\""));
         self.statements.insert(name, Arc::new(Prepared::new(text.into(), Vec::new(), true, names)));
@@ -170,6 +174,11 @@ impl Objects {
         }
     }
 
+    /// How often something was given a name. Names stand for the same as long as it is the same.
+    pub fn definitions(&self) -> u64 {
+        self.definitions
+    }
+
     /// Whether Bind has made portals that still are there.
     pub fn has_portals(&self) -> bool {
         !self.portals.is_empty()
@@ -178,6 +187,7 @@ impl Objects {
     /// Keeps a portal; returns the one it replaces.
     pub fn bound(&mut self, portal: Portal) -> Option<Portal> {
         if !portal.name.is_empty() {
+            self.definitions += 1;
             self.cursors.insert(portal.name.clone(), Arc::clone(&portal.analysis));
         }
         self.portals.insert(portal.name.clone(), portal)
@@ -185,6 +195,7 @@ impl Objects {
 
     /// Keeps a cursor that DECLARE made.
     pub fn declared(&mut self, name: String, body: Arc<Analysis>) {
+        self.definitions += 1;
         self.cursors.insert(name, body);
     }
 

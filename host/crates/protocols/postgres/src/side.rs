@@ -1,0 +1,67 @@
+//! One side of a session: what it sends, and what it is sent.
+
+use std::io;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use crate::{codec::frame::Decoder, machine::Queue};
+
+/// How much is read at once.
+pub const READ_SIZE: usize = 64 * 1024;
+
+/// What one side sends.
+pub struct Receiving<S> {
+    reader: ReadHalf<S>,
+    /// Cuts it into messages.
+    pub decoder: Decoder,
+    /// More is to be read.
+    pub hungry: bool,
+    /// No whole message is left of what was read.
+    pub starved: bool,
+}
+
+/// What one side is sent.
+pub struct Sending<S> {
+    writer: WriteHalf<S>,
+    /// Something was written and not yet flushed.
+    dirty: bool,
+}
+
+/// Both directions of a connection.
+pub fn sides<S: AsyncRead + AsyncWrite>(stream: S, whole: usize, read_ahead: BytesMut) -> (Receiving<S>, Sending<S>) {
+    let (reader, writer) = tokio::io::split(stream);
+    let mut decoder = Decoder::new(whole);
+    decoder.buffer().unsplit(read_ahead);
+    (Receiving { reader, decoder, hungry: true, starved: true }, Sending { writer, dirty: false })
+}
+
+impl<S: AsyncRead> Receiving<S> {
+    /// Reads more. Cancel-safe.
+    pub async fn read(&mut self) -> io::Result<usize> {
+        let buffer = self.decoder.buffer();
+        if buffer.capacity() - buffer.len() < READ_SIZE / 4 {
+            buffer.reserve(READ_SIZE);
+        }
+        self.reader.read_buf(buffer).await
+    }
+}
+
+impl<S: AsyncWrite> Sending<S> {
+    /// Whether there is something to write or to flush.
+    pub fn has_work(&self, queue: &Queue) -> bool {
+        self.dirty || !queue.is_empty()
+    }
+
+    /// Writes some of it, or flushes. Cancel-safe.
+    pub async fn write(&mut self, queue: &mut Queue) -> io::Result<()> {
+        if queue.is_empty() {
+            self.writer.flush().await?;
+            self.dirty = false;
+        } else {
+            self.writer.write_buf(queue).await?;
+            self.dirty = true;
+        }
+        Ok(())
+    }
+}
