@@ -23,7 +23,7 @@ use super::{
 /// Where the API listens unless `listen` says otherwise.
 const LISTEN: &str = "127.0.0.1:7400";
 /// The most commands that may be held at a time.
-const MAX_PENDING: u64 = 100_000;
+const MAX_PENDING: u64 = 10_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,7 +156,7 @@ fn webhook_url(text: &str) -> Result<Url, (&'static str, &'static str)> {
         None => return Err(("the webhook's `url` names no host", example)),
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
     };
     if !url.username().is_empty() || url.password().is_some() {
         return Err((

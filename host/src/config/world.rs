@@ -2,14 +2,12 @@
 
 use std::{ops::Range, path::PathBuf};
 
-use secrecy::ExposeSecret;
+use sluicegate_admin::WebhookConfig;
 use sluicegate_net::{Chain, ServerTls, TlsError, TlsFiles};
 
 use super::{Config, Problem, Report, Target};
 use crate::serve::gateway::bindings;
 
-/// The fewest bytes of the secret that webhooks are signed with.
-const MIN_WEBHOOK_SECRET: usize = 16;
 const PATHS: &str = "paths start from the configuration's folder";
 
 /// Checks the files: certificates, secrets, modules.
@@ -61,18 +59,16 @@ fn certificate(config: &Config, report: &mut Report) {
     }
 }
 
-/// A signature with a secret that is short enough to be tried out proves nothing.
 fn webhook(config: &Config, report: &mut Report) {
     let Some(webhook) = &config.approvals.webhook else { return };
     let problem = match webhook.secret.read() {
-        Err(error) => Problem::error(error.to_string()),
-        Ok(secret) if secret.expose_secret().len() < MIN_WEBHOOK_SECRET => {
-            let message = format!("the webhook's `secret` is shorter than {MIN_WEBHOOK_SECRET} bytes");
-            Problem::error(message).help("make one with, for example, `openssl rand -hex 32`")
-        }
-        Ok(_) => return,
+        Err(error) => error.to_string(),
+        Ok(secret) => match (WebhookConfig { url: webhook.url.to_string(), secret }).check() {
+            Err(error) => error.to_string(),
+            Ok(()) => return,
+        },
     };
-    report.push(problem.at(webhook.secret_at.clone()));
+    report.push(Problem::error(problem).at(webhook.secret_at.clone()));
 }
 
 fn secrets(target: &Target, report: &mut Report) {

@@ -48,6 +48,23 @@ pub struct WebhookConfig {
     pub secret: SecretString,
 }
 
+impl WebhookConfig {
+    /// Whether the URL and the secret are such as may be used. Reads nothing and reaches for nobody.
+    pub fn check(&self) -> Result<(), WebhookError> {
+        self.target().and_then(|_| key(&self.secret).ok_or(WebhookError::Secret)).map(drop)
+    }
+
+    fn target(&self) -> Result<Url, WebhookError> {
+        let url = Url::parse(&self.url).map_err(|_| WebhookError::Url)?;
+        match url.scheme() {
+            "https" => Ok(url),
+            // In plaintext nobody may be in between.
+            "http" if is_loopback(&url) => Ok(url),
+            _ => Err(WebhookError::Url),
+        }
+    }
+}
+
 /// Why there can be no webhook.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
@@ -96,17 +113,12 @@ struct Announcement {
 impl Webhook {
     /// Checks the configuration and reads the system's trusted certificates. Blocking.
     pub fn new(config: &WebhookConfig) -> Result<Self, WebhookError> {
-        let url = Url::parse(&config.url).map_err(|_| WebhookError::Url)?;
+        let url = config.target()?;
         let client = Client::builder()
             .redirect(Policy::none())
             .timeout(TIMEOUT)
             .user_agent(concat!("sluicegate/", env!("CARGO_PKG_VERSION")));
-        let client = match url.scheme() {
-            "https" => client.https_only(true),
-            // In plaintext nobody may be in between.
-            "http" if is_loopback(&url) => client.no_proxy(),
-            _ => return Err(WebhookError::Url),
-        };
+        let client = if url.scheme() == "https" { client.https_only(true) } else { client.no_proxy() };
         let sender = Sender {
             client: client.build().map_err(WebhookError::Client)?,
             url,
@@ -261,7 +273,10 @@ mod tests {
     fn urls_and_secrets_that_would_not_protect_are_refused() {
         let good = format!("whsec_{}", STANDARD.encode([7; 32]));
         let webhook = |url: &str, secret: &str| {
-            Webhook::new(&WebhookConfig { url: url.to_owned(), secret: secret.into() }).err().map(|e| e.to_string())
+            let config = WebhookConfig { url: url.to_owned(), secret: secret.into() };
+            let refused = Webhook::new(&config).err().map(|e| e.to_string());
+            assert_eq!(config.check().err().map(|e| e.to_string()), refused, "{url}");
+            refused
         };
         for url in ["https://hooks.example.com/x", "http://127.0.0.1:1/x", "http://[::1]:1/", "http://localhost/"] {
             assert_eq!(webhook(url, &good), None, "{url}");

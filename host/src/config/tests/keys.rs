@@ -76,9 +76,9 @@ retention = { age = "90d", size = "10GiB" }
 fn bounds_themselves_are_fine() {
     for (target, sections) in [
         ("", "[approvals]\nexpires = \"1s\"\nmax_pending = 1"),
-        ("", "[approvals]\nexpires = \"7d\"\nmax_pending = 100000\nmax_pending_per_identity = 100000"),
+        ("", "[approvals]\nexpires = \"7d\"\nmax_pending = 10000\nmax_pending_per_identity = 10000"),
         ("", "[approvals.webhook]\nurl = \"http://localhost:1/\"\nsecret = { env = \"X\" }"),
-        ("", "[approvals.webhook]\nurl = \"http://[::ffff:127.0.0.1]:1\"\nsecret = { env = \"X\" }"),
+        ("", "[approvals.webhook]\nurl = \"http://[::1]:1\"\nsecret = { env = \"X\" }"),
         ("", "[record]\noutput = 0"),
         ("", "[record]\noutput = \"64KiB\"\nretention = {}"),
         ("retention = { age = \"1d\", size = \"1MiB\" }", ""),
@@ -122,7 +122,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         ("[approvals]\nexpires = \"500ms\"", 2, "`expires` is between 1s and 7days, and this is 500ms"),
         ("[approvals]\nexpires = \"8d\"", 2, "`expires` is between 1s and 7days, and this is 8days"),
-        ("[approvals]\nmax_pending = 0", 2, "`max_pending` is between 1 and 100000, and this is 0"),
+        ("[approvals]\nmax_pending = 0", 2, "`max_pending` is between 1 and 10000, and this is 0"),
         (
             "[approvals]\nmax_pending_per_identity = 1001",
             2,
@@ -228,6 +228,8 @@ fn the_webhook_s_secret_is_looked_at() {
     };
     assert!(said(None).contains("/hook` cannot be used"), "{}", said(None));
     assert!(said(None).contains(&format!("sluicegate.toml:{}:10\n", text.lines().count())), "{}", said(None));
-    assert!(said(Some("fifteen bytes..")).contains("the webhook's `secret` is shorter than 16 bytes"));
-    assert!(!said(Some("sixteen bytes...\n")).contains("webhook"));
+    for wrong in ["", "sesame", "whsec_c2hvcnQ="] {
+        assert!(said(Some(wrong)).contains("the webhook's secret must be `whsec_`"), "{wrong}");
+    }
+    assert!(!said(Some("whsec_c2lnbmVkLCBzZWFsZWQgYW5kIGRlbGl2ZXJlZCE=\n")).contains("webhook"));
 }
