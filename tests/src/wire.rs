@@ -120,6 +120,11 @@ impl Wire {
         self.send_bytes(&message(tag, body));
     }
 
+    /// The connection itself.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
     /// Sends one message, if somebody is still there.
     pub fn try_send(&mut self, tag: char, body: &[u8]) -> io::Result<()> {
         self.stream.write_all(&message(tag, body))

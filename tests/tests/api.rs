@@ -38,7 +38,11 @@ fn the_api_answers_whatever_is_asked_as_it_says() {
     fuzz.args(["--auth", &format!("admin:{}", users::secret("admin")), "--max-time", &SECONDS.to_string()]);
     fuzz.args(["--request-timeout", "20", "--no-color"]).current_dir(gateway.folder());
     let run = run(fuzz, "", Duration::from_secs(u64::from(SECONDS) * 3));
+    println!("{}", run.stdout);
     assert!(run.status.success(), "schemathesis found:\n{}\n{}", run.stdout, run.stderr);
+    let count = run.stdout.lines().find_map(|line| line.trim().split_once(" generated"));
+    let count: u32 = count.and_then(|(count, _)| count.parse().ok()).unwrap_or_default();
+    assert!(count > 200, "it hardly asked anything: {}", run.stdout);
     drop(waiting);
     // And the gateway is well.
     gateway.api().basic("admin").get("/api/v1/sessions").json();

@@ -10,6 +10,7 @@ mod extended;
 mod guard;
 mod held;
 mod holds;
+mod holds_around;
 mod holds_change;
 mod large;
 mod leaks;
