@@ -44,7 +44,19 @@ impl Index {
                 batch.insert(format::approval_key(*id), format::pack(&approval)?);
                 batch.insert(format::asked_key(entry.session, *id), ENDED);
             }
+            Event::Closed(_) => return self.end_all_of(entry.session, entry.at, batch),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Ends what a session still waits for when it closes: nobody can answer it any more. There is none
+    /// where every hold was ended as it should be.
+    fn end_all_of(&mut self, session: SessionId, at: i64, batch: &mut Batch) -> Result<(), StoreError> {
+        for (id, mut approval) in self.waiting.extract_if(|_, approval| approval.session == session) {
+            end(&mut approval, ApprovalState::Abandoned, "its session ended".to_owned(), at);
+            batch.insert(format::approval_key(id), format::pack(&approval)?);
+            batch.insert(format::asked_key(session, id), ENDED);
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ const STALLED: &str = "the disk has not taken anything for 30 seconds";
 pub struct Pace {
     /// How long an entry of an open session may be without a signed head.
     pub heads: Duration,
-    /// How often it is looked for sessions to remove.
+    /// How often the writer looks for sessions to remove.
     pub tidy: Duration,
 }
 

@@ -7,7 +7,7 @@
 //!   `hash[-1] = SHA-256("sluicegate record 1" || session id)`.
 //! * A head says that the chain stood so: `"sluicegate head 1" || session id || n || hash[n] || at ||
 //!   end`, with `n` and `at` as 8 bytes big-endian and `end` as one byte, signed with Ed25519 (RFC 8032).
-//! * An export is JSON lines: see [`export`](self::export) for its form and [`verify`] for what is checked.
+//! * An export is JSON lines: see [`export`] for its form and [`verify`] for what is checked.
 
 mod chain;
 pub mod export;

@@ -7,7 +7,7 @@ use sluicegate_core::{
 };
 use sluicegate_recorder::{SledRecorder, Store};
 
-use crate::support::{answered, held, hold_ended, new_approval, new_id, opened};
+use crate::support::{answered, closed, held, hold_ended, new_approval, new_id, opened};
 
 fn all() -> ApprovalFilter {
     ApprovalFilter { limit: 100, ..ApprovalFilter::default() }
@@ -49,6 +49,20 @@ async fn an_approval_is_found_as_it_stands() {
     assert_eq!(ids(ApprovalFilter { target: Some("orders".to_owned()), limit: 2, ..all() }), [open, refused]);
     let page = store.list_approvals(&ApprovalFilter { limit: 2, ..all() }).unwrap();
     assert_eq!(ids(ApprovalFilter { before: page.next, ..all() }), [given]);
+}
+
+#[tokio::test]
+async fn nothing_is_waited_for_once_its_session_has_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = SledRecorder::open(dir.path()).unwrap();
+    let (session, other, left, kept) = (new_id(), new_id(), new_approval(), new_approval());
+    recorder.append(held(session, 1, left)).await.unwrap();
+    recorder.append(held(other, 1, kept)).await.unwrap();
+    recorder.append(closed(session, 1)).await.unwrap();
+    recorder.flush().await.unwrap();
+    let ended = recorder.store().approval(left).unwrap().unwrap();
+    assert_eq!((ended.state, ended.ended.as_str()), (ApprovalState::Abandoned, "its session ended"));
+    assert_eq!(recorder.store().approval(kept).unwrap().unwrap().state, ApprovalState::Pending);
 }
 
 #[tokio::test]
