@@ -12,8 +12,9 @@ use crate::{
     contract::sluicegate::policy::verdicts::{ResultVerdict, RowsVerdict},
     convert,
     instance::{CallError, Instance, Numbered, reason_text},
-    link::{Asked, Link},
+    link::Link,
     runtime::Runtime,
+    saying::Asked,
     tally::Tally,
 };
 

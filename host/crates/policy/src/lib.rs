@@ -3,9 +3,9 @@
 //! sessions run, bounds what they may use, and blocks whatever a policy fails to decide.
 //!
 //! Reading order: `host` (what is in force and how it changes; `registry`, `files` and `watch` keep
-//! it), `session` (one session's events), `chain`, `tally` and `link` (several policies, what they say
-//! together, and one), `instance`, `facts` and `decision` (one sandbox, what it sees and what it
-//! answers), `module`, `cache` and `runtime` (from a file to code that can run).
+//! it), `session` (one session's events), `chain`, `tally`, `link` and `saying` (several policies, what
+//! they say together, one, and what it says), `instance`, `facts` and `decision` (one sandbox, what it
+//! sees and what it answers), `module`, `cache` and `runtime` (from a file to code that can run).
 
 mod cache;
 mod chain;
@@ -23,6 +23,7 @@ mod module;
 mod quarantine;
 mod registry;
 mod runtime;
+mod saying;
 mod session;
 mod status;
 mod tally;

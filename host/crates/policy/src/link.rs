@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use sluicegate_core::{
-    Command, DenialKind,
+    Command,
     policy::{Binding, Mode, Opinion},
     sql::Classes,
 };
@@ -15,6 +15,7 @@ use crate::{
     module::Module,
     quarantine::Quarantine,
     runtime::Runtime,
+    saying::{Asked, Failure, Saying, Source},
     voice::Voice,
 };
 
@@ -47,32 +48,6 @@ pub(crate) struct Matcher {
     /// Whether it may mask or inspect what results hold.
     pub(crate) masks: bool,
     classes: Classes,
-}
-
-/// No answer, so the answer is no.
-pub(crate) struct Failure {
-    pub(crate) reason: String,
-}
-
-/// What came of asking a policy.
-pub(crate) struct Asked<T> {
-    pub(crate) answer: Result<T, Failure>,
-    pub(crate) source: Source,
-}
-
-/// What is to be noted beside everything that one call said.
-pub(crate) struct Source {
-    pub(crate) rule: Option<String>,
-    /// How long the call took, an instance's start included.
-    micros: u32,
-}
-
-/// One thing that a policy said, before it is known what it means for the whole chain.
-pub(crate) struct Saying {
-    pub(crate) said: &'static str,
-    pub(crate) reason: String,
-    /// `Some` where it refuses.
-    pub(crate) refusal: Option<DenialKind>,
 }
 
 impl Link {
@@ -122,7 +97,7 @@ impl Link {
         let start = Instant::now();
         let answer = self.answer(runtime, slot, prepare, event);
         let rule = slot.as_mut().filter(|_| answer.is_ok()).and_then(Instance::take_cited);
-        Asked { answer, source: Source { rule, micros: micros(start) } }
+        Asked { answer, source: Source::new(rule, start.elapsed()) }
     }
 
     fn answer<T>(
@@ -199,41 +174,6 @@ impl Link {
             rule: source.rule,
             micros: source.micros,
         }
-    }
-}
-
-impl<T> Asked<T> {
-    /// Of a policy that could not even be asked.
-    pub(crate) fn failed(reason: String) -> Self {
-        Self { answer: Err(Failure { reason }), source: Source { rule: None, micros: 0 } }
-    }
-}
-
-impl Source {
-    /// For one of several sayings of the same call: its time is noted with the first.
-    pub(crate) fn share(&mut self) -> Self {
-        Self { rule: self.rule.clone(), micros: std::mem::take(&mut self.micros) }
-    }
-}
-
-/// To the nearest microsecond, so that a sum of many short calls is right on average.
-fn micros(since: Instant) -> u32 {
-    u32::try_from((since.elapsed().as_nanos() + 500) / 1000).unwrap_or(u32::MAX)
-}
-
-impl Saying {
-    pub(crate) fn allow(reason: String) -> Self {
-        Self { said: "allow", reason, refusal: None }
-    }
-
-    pub(crate) fn suspend(reason: String) -> Self {
-        Self { said: "suspend", reason, refusal: None }
-    }
-}
-
-impl From<Failure> for Saying {
-    fn from(failure: Failure) -> Self {
-        Self { said: "block", reason: failure.reason, refusal: Some(DenialKind::PolicyFailure) }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::{
     convert::Named,
     decision::Decision,
     instance::reason_text,
-    link::{Asked, Link, Saying, Source},
+    link::Link,
+    saying::{Asked, Saying, Source},
 };
 
 /// What has been said so far.
