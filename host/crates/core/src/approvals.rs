@@ -67,6 +67,9 @@ pub enum AnswerError {
     /// A note is needed.
     #[error("this approval needs a note that says why you answer so")]
     NoteRequired,
+    /// The note is no plain text: it would reach the client's terminal.
+    #[error("the note has control characters; write it as plain text")]
+    NoteText,
     /// The note is too long.
     #[error("the note is longer than {MAX_NOTE_BYTES} bytes")]
     NoteTooLong,
@@ -254,6 +257,9 @@ fn may_answer(approval: &Approval, approver: &Identity, admins: &[Principal], no
     let answers_for = |r: &&Requirement| r.may_answer(approver, admins);
     if note.trim().is_empty() && approval.requirements.iter().filter(answers_for).any(|r| r.reason_required) {
         return Err(AnswerError::NoteRequired);
+    }
+    if note.chars().any(char::is_control) {
+        return Err(AnswerError::NoteText);
     }
     if note.len() > MAX_NOTE_BYTES { Err(AnswerError::NoteTooLong) } else { Ok(()) }
 }

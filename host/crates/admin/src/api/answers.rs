@@ -103,7 +103,9 @@ fn refusal(error: &AnswerError) -> Problem {
     let status = match error {
         AnswerError::NotPending(_) | AnswerError::Already => StatusCode::CONFLICT,
         AnswerError::Requester | AnswerError::NotAsked(_) => StatusCode::FORBIDDEN,
-        AnswerError::NoteRequired | AnswerError::NoteTooLong => StatusCode::UNPROCESSABLE_ENTITY,
+        AnswerError::NoteRequired | AnswerError::NoteText | AnswerError::NoteTooLong => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         AnswerError::Record(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     Problem::new(status, error.to_string())

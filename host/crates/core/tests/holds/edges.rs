@@ -147,6 +147,8 @@ async fn a_note_is_bounded_and_kept() {
     let (stage, _session, id) = held(1, ApprovalLimits::default()).await;
     let long = "x".repeat(sluicegate_core::approval::MAX_NOTE_BYTES + 1);
     assert!(matches!(stage.answer(id, "dave", false, &long).await, Err(AnswerError::NoteTooLong)));
+    let escape = stage.answer(id, "dave", false, "\u{1b}[2Jno").await;
+    assert!(matches!(escape, Err(AnswerError::NoteText)), "it would reach the client's terminal");
     let denied = stage.answer(id, "dave", false, &long[1..]).await.expect("that fits");
     assert_eq!((denied.answers[0].note.len(), denied.state), (long.len() - 1, ApprovalState::Denied));
 }

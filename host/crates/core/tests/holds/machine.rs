@@ -211,6 +211,7 @@ fn word(error: &AnswerError) -> &'static str {
         AnswerError::NotAsked(_) => "not asked",
         AnswerError::Already => "already",
         AnswerError::NoteRequired => "no note",
+        AnswerError::NoteText => "the note is no text",
         AnswerError::NoteTooLong => "the note is too long",
         AnswerError::Record(_) => "not recorded",
     }
