@@ -3,18 +3,14 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anstream::println;
-use anstyle::{AnsiColor, Style};
 use tokio::{sync::mpsc, task::block_in_place};
 
 use crate::{
     config::{self, Loaded},
-    demo::{postgres::Server, random_word, stage::Stage, tour},
+    demo::{guide, postgres::Server, random_word, stage::Stage, tour},
     logging::{self, Format},
     serve::gateway::Gateway,
 };
-
-const TITLE: Style = AnsiColor::Cyan.on_default().bold();
-const COMMAND: Style = Style::new().bold();
 
 /// Starts a temporary PostgreSQL, a gateway before it and the shipped policies, for a first look
 #[derive(Debug, clap::Args)]
@@ -50,7 +46,7 @@ async fn show(args: &Args) -> anyhow::Result<usize> {
     let config = config.ok_or_else(|| anyhow::anyhow!("the demo's configuration is refused\n{}", report.plain()))?;
     let gateway = Gateway::start(config).await?;
     if !args.tour {
-        explain(&stage);
+        println!("{}", guide::text(&stage));
         gateway.run(stop).await?;
         return Ok(0);
     }
@@ -63,44 +59,4 @@ async fn show(args: &Args) -> anyhow::Result<usize> {
     drop(playing);
     serving.await??;
     failed
-}
-
-fn explain(stage: &Stage) {
-    let config = stage.config();
-    let config = config.display();
-    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("sluicegate"));
-    let program = program.display();
-    let line = |user: &str| format!("PGPASSWORD={user} psql -h 127.0.0.1 -p {} -U {user} shop", stage.port());
-    println!(
-        "
-{TITLE}Sluicegate stands between you and a small shop's database.{TITLE:#}
-Three policies decide about every statement and every row: pii-mask hides personal data from everybody
-but the group admin, sql-guard refuses DROP, TRUNCATE, and DELETE or UPDATE without a WHERE, and
-hold-for-approval has every other DELETE wait until somebody of the group admin agrees.
-
-Connect from another terminal, as alice the engineer or as the dba:
-
-  {COMMAND}{}{COMMAND:#}
-  {COMMAND}{}{COMMAND:#}
-
-Try as alice:
-  SELECT * FROM customers;                         masked, also inside the notes
-  SELECT name, tax_number FROM customer_overview;  a view and an alias do not help
-  DELETE FROM orders;                              refused, with the reason
-  BEGIN; DROP TABLE orders;                        refused as PostgreSQL itself would refuse
-  DELETE FROM orders WHERE id = 7;                 waits; approve it as dba from another terminal:
-  {COMMAND}SLUICEGATE_SECRET=dba {program} -c {config} approvals approve ID --as dba{COMMAND:#}
-
-While psql stays open:
-  change style = \"partial\" to \"hash\" in {COMMAND}{config}{COMMAND:#}
-  and ask again. Break something in that file: the old rules stay in force, and the log here says why.
-
-See what was recorded, and how the policies stand:
-  {COMMAND}{program} -c {config} sessions list{COMMAND:#}
-  {COMMAND}{program} -c {config} policy status{COMMAND:#}
-
-Ctrl-C stops everything and removes it.",
-        line("alice"),
-        line("dba"),
-    );
 }

@@ -2,8 +2,10 @@
 //! in temporary folders that go when it ends.
 //!
 //! * [`postgres`] is the server, [`stage`] the gateway's folder.
+//! * [`guide`] is what it prints.
 //! * [`tour`] plays what a visitor would try, and checks that it happened.
 
+pub mod guide;
 pub mod postgres;
 pub mod stage;
 pub mod tour;

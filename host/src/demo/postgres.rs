@@ -211,7 +211,7 @@ fn which(name: &str) -> Option<PathBuf> {
 }
 
 /// A port that nobody listens on now.
-pub fn free_port() -> anyhow::Result<u16> {
+fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     Ok(listener.local_addr()?.port())
 }

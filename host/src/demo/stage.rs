@@ -10,10 +10,12 @@ use anyhow::{Context, ensure};
 use sluicegate_identity::hash_secret;
 use tempfile::TempDir;
 
-use super::postgres::{self, DATABASE, ROLE};
+use super::postgres::{DATABASE, ROLE};
 
-/// Where the demo listens if nobody else does.
+/// Where psql connects, unless somebody else listens there.
 const PORT: u16 = 15432;
+/// The same for the API.
+const API_PORT: u16 = 7400;
 /// The modules that the demo binds.
 const MODULES: [&str; 3] = ["hold-for-approval", "pii-mask", "sql-guard"];
 
@@ -21,6 +23,7 @@ const MODULES: [&str; 3] = ["hold-for-approval", "pii-mask", "sql-guard"];
 pub struct Stage {
     folder: TempDir,
     port: u16,
+    api_port: u16,
 }
 
 impl Stage {
@@ -29,7 +32,7 @@ impl Stage {
     pub fn prepare(server_port: u16, password: &str, policies: Option<&Path>) -> anyhow::Result<Self> {
         let modules = find_policies(policies)?;
         let folder = tempfile::Builder::new().prefix("sluicegate-demo-").tempdir()?;
-        let port = if TcpListener::bind(("127.0.0.1", PORT)).is_ok() { PORT } else { postgres::free_port()? };
+        let (port, api_port) = free_ports()?;
         fs::create_dir(folder.path().join("policies"))?;
         for name in MODULES {
             let file = format!("{name}.wasm");
@@ -37,8 +40,8 @@ impl Stage {
                 .with_context(|| format!("the policy `{file}` cannot be copied from {}", modules.display()))?;
         }
         fs::write(folder.path().join("password"), password)?;
-        let stage = Self { folder, port };
-        fs::write(stage.config(), configuration(port, server_port)?)?;
+        let stage = Self { folder, port, api_port };
+        fs::write(stage.config(), stage.configuration(server_port)?)?;
         Ok(stage)
     }
 
@@ -47,9 +50,9 @@ impl Stage {
         self.folder.path().join("sluicegate.toml")
     }
 
-    /// The folder itself.
-    pub fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
+    /// The public key with which its exports are verified.
+    pub fn public_key(&self) -> PathBuf {
+        self.folder.path().join("data").join("record.pub")
     }
 
     /// A module's path in the watched folder.
@@ -62,21 +65,30 @@ impl Stage {
         self.port
     }
 
+    /// Where its API is.
+    pub fn api(&self) -> String {
+        format!("http://127.0.0.1:{}", self.api_port)
+    }
+
     /// What psql needs to go through the gateway as a user. Each user's secret is the user's name.
     pub fn connection(&self, user: &str) -> String {
         format!("host=127.0.0.1 port={} user={user} password={user} dbname={DATABASE}", self.port)
     }
-}
 
-fn configuration(port: u16, server_port: u16) -> anyhow::Result<String> {
-    let alice = hash_secret("alice".into())?;
-    let dba = hash_secret("dba".into())?;
-    Ok(format!(
-        r#"# The demo's configuration. Change it while the demo runs: it is read again at once.
+    fn configuration(&self, server_port: u16) -> anyhow::Result<String> {
+        let Self { port, api_port, .. } = self;
+        let alice = hash_secret("alice".into())?;
+        let dba = hash_secret("dba".into())?;
+        Ok(format!(
+            r#"# The demo's configuration. Change it while the demo runs: it is read again at once.
 data_dir = "data"
 
 [listen]
 postgres = "127.0.0.1:{port}"
+
+[admin]
+listen = "127.0.0.1:{api_port}"
+admins = ["group:admin"]
 
 [policies]
 dir = "policies"
@@ -110,9 +122,18 @@ settings = {{ deny = ["drop", "truncate"], require_where = true }}
 
 [[target.policy]]
 module = "hold-for-approval"
-settings = {{ when = {{ kinds = ["delete"] }}, approvers = ["group:admin"], expires = "10m" }}
+settings = {{ when = {{ kinds = ["delete"], tables = ["orders"] }}, approvers = ["group:admin"], expires = "10m" }}
 "#
-    ))
+        ))
+    }
+}
+
+/// Two ports that nobody listens on now: the ones that the demo prefers, where they are free.
+fn free_ports() -> std::io::Result<(u16, u16)> {
+    let listen = |port| TcpListener::bind(("127.0.0.1", port)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)));
+    // Both are open at once, so that they are two.
+    let (first, second) = (listen(PORT)?, listen(API_PORT)?);
+    Ok((first.local_addr()?.port(), second.local_addr()?.port()))
 }
 
 /// The folder with the built policies: the one named, or where `just policies` puts them.

@@ -1,72 +1,81 @@
-//! The tour's hold: a statement waits until somebody else agrees, and then runs once.
+//! The tour's holds: a statement waits until somebody else answers. Approved it runs once; denied it does
+//! not run.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context;
-use sluicegate_core::sessions::{ApprovalPage, SessionPage};
+use sluicegate_core::{Approval, SessionId, sessions::ApprovalPage};
 
 use super::player::Player;
+use crate::demo::stage::Stage;
 
-/// How long a hold may take to be announced, and a session's end to be recorded.
+/// How long a command may take to be held.
 const LIMIT: Duration = Duration::from_secs(10);
-const DELETE: &str = "DELETE FROM orders WHERE id = 200";
+/// Takes another order each time it runs, so that what is left says how often it ran.
+const NEWEST: &str = "DELETE FROM orders WHERE id = (SELECT max(id) FROM orders)";
+const PAST: &str = "DELETE FROM orders WHERE ordered_on < current_date";
+/// What the dba says to each of them.
+pub const AGREED: &str = "it was a test order";
+const REFUSED: &str = "the tax office still wants them";
+const COUNT: &str = "SELECT count(*) FROM orders";
 
-/// Plays a hold with its approval.
-pub async fn hold(player: &mut Player<'_>) -> anyhow::Result<()> {
+/// Plays a hold that somebody else approves. Returns the session that it happened in.
+pub async fn approve(player: &mut Player<'_>) -> anyhow::Result<SessionId> {
     player.step("Held", "a DELETE waits inside an ordinary psql until somebody else agrees.");
-    player.say(&format!("alice types {DELETE}; her psql waits. Meanwhile, in another terminal:"));
-    let waiting = player.psql("alice", DELETE);
-    let answering = async {
-        let pending = ["approvals", "list", "--output", "json"];
-        let json = player.sluicegate_quietly_until(&pending, LIMIT, |text| text.contains("DELETE")).await?;
-        let page: ApprovalPage = serde_json::from_str(&json).context("the listing is not what it should be")?;
-        let id = page.items.first().map(|approval| approval.id.to_string()).unwrap_or_default();
-        let show = player.sluicegate(&["approvals", "show", &id]).await?;
+    player.say(&format!("alice types {NEWEST}; and her psql waits.\n   In another terminal:"));
+    let answers = async {
+        let approval = held(player).await?;
+        let id = approval.id.to_string();
+        let list = player.sluicegate(&["approvals", "list"]).await?;
         let own = player.sluicegate_as("alice", &["approvals", "approve", &id, "--as", "alice"]).await?;
-        let note = ["approvals", "approve", &id, "--as", "dba", "--note", "it was a test order"];
-        let other = player.sluicegate_as("dba", &note).await?;
-        anyhow::Ok((show, own, other))
+        let agree = ["approvals", "approve", &id, "--as", "dba", "--note", AGREED];
+        let other = player.sluicegate_as("dba", &agree).await?;
+        anyhow::Ok((approval, list, own, other))
     };
-    let (said, (show, own, other)) = tokio::try_join!(waiting, answering)?;
-    player.check(
-        "the approver sees what waits, and who may answer",
-        show.contains("alice") && show.contains("group:admin"),
-    );
-    player.check("alice cannot approve it herself", own.contains("somebody else has to"));
-    player.check("dba can", other.contains("approved, and may run now"));
-    let told = said.text.contains("waiting for approval") && said.text.contains("DELETE 1");
-    player.check("alice's psql was told why it waits, and then ran the statement", said.ok && told);
-    let left = player.psql("dba", "SELECT count(*) FROM orders").await?;
-    player.check("one order is gone", left.ok && left.text.contains("199"));
+    let (said, (approval, list, own, other)) = tokio::try_join!(player.psql("alice", NEWEST), answers)?;
+    let shown = ["alice", NEWEST, "group:admin"].iter().all(|part| list.text.contains(part));
+    player.check("the dba sees who wants what, and who may answer", list.ok && shown);
+    player.check("alice cannot approve it herself", !own.ok && own.text.contains("somebody else has to"));
+    player.check("the dba can", other.ok && other.text.contains("approved, and may run now"));
+    let told = said.text.contains(&format!("waiting for approval {}", approval.id));
+    player.check("alice's psql said what it waits for, and then ran it", said.ok && told && deleted_one(&said.text));
+    player.check("one order is gone, so it ran once", left(player).await?);
+    Ok(approval.session)
+}
+
+/// Plays a hold that is denied, over the API.
+pub async fn deny(player: &mut Player<'_>, stage: &Stage) -> anyhow::Result<()> {
+    player.step("Denied", "the dba says no this time, over the API, as one would from another machine.");
+    player.say(&format!("alice types {PAST}; and waits."));
+    let answers = async {
+        let id = held(player).await?.id.to_string();
+        let api = stage.api();
+        let refuse = ["approvals", "deny", &id, "--url", &api, "--as", "dba", "--note", REFUSED];
+        let answer = player.sluicegate_from_afar("dba", &refuse).await?;
+        anyhow::Ok((id, answer))
+    };
+    let (said, (id, answer)) = tokio::try_join!(player.psql("alice", PAST), answers)?;
+    player.check("the API takes the answer", answer.ok && answer.text.contains("denied, and will not run"));
+    let told = said.text.contains(&format!("dba denied approval {id}: {REFUSED}"));
+    player.check("alice's psql says who denied it, and why", !said.ok && told);
+    player.check("no order is gone", left(player).await?);
     Ok(())
 }
 
-/// Plays that session again, and proves what is recorded of it.
-pub async fn prove(player: &mut Player<'_>, folder: &Path) -> anyhow::Result<()> {
-    player.step("Proven", "anybody with the public key can check what happened, without the gateway.");
-    let ended = |text: &str| !text.contains("\"closed_at\": null");
-    let listing = ["sessions", "list", "--verdict", "held", "--output", "json"];
-    let json = player.sluicegate_quietly_until(&listing, LIMIT, ended).await?;
-    let sessions: SessionPage = serde_json::from_str(&json).context("the listing is not what it should be")?;
-    let id = sessions.items.first().map(|session| session.id.to_string()).unwrap_or_default();
-    let replay = player.sluicegate(&["sessions", "replay", &id, "--speed", "4"]).await?;
-    let happened = replay.contains("waits for approval") && replay.contains("dba approved: it was a test order");
-    player.check("the replay shows the statement, the hold and the answer", happened && replay.contains("DELETE 1"));
-    // As if they had been sent somewhere else: an export and a public key, and nothing more.
-    let away = tempfile::tempdir()?;
-    let (export, key) = (away.path().join("session.jsonl"), away.path().join("record.pub"));
-    std::fs::copy(folder.join("data").join("record.pub"), &key)?;
-    let (file, key) = (export.to_string_lossy().into_owned(), key.to_string_lossy().into_owned());
-    player.sluicegate(&["sessions", "export", &id, "-o", &file]).await?;
-    let verify = ["sessions", "verify", &file, "--key", &key];
-    let whole = player.sluicegate(&verify).await?;
-    player.check("the export verifies with the public key alone", whole.starts_with("proven: the whole session"));
-    let lines = std::fs::read_to_string(&export)?;
-    let changed = lines.replacen("it was a test order", "it was a best order", 1);
-    std::fs::write(&export, &changed)?;
-    player.shell("sed -i '0,/test order/s//best order/' session.jsonl", "");
-    let broken = player.sluicegate(&verify).await?;
-    let found = changed != lines && broken.starts_with("not proven: entry ");
-    player.check("one changed letter is found, and where it is", found);
-    Ok(())
+/// Waits until a command of alice's is held.
+async fn held(player: &Player<'_>) -> anyhow::Result<Approval> {
+    let pending = ["approvals", "list", "--user", "alice", "--output", "json"];
+    let json = player.sluicegate_quietly_until(&pending, LIMIT, |text| text.contains("\"id\"")).await?;
+    let page: ApprovalPage = serde_json::from_str(&json).context("the listing is not what it should be")?;
+    page.items.into_iter().next().context("the DELETE does not wait for an approval")
+}
+
+fn deleted_one(text: &str) -> bool {
+    text.lines().any(|line| line == "DELETE 1")
+}
+
+/// Whether all orders but one are there.
+async fn left(player: &Player<'_>) -> anyhow::Result<bool> {
+    let left = player.psql("dba", COUNT).await?;
+    Ok(left.ok && left.text.contains("199"))
 }

@@ -1,7 +1,7 @@
 //! Plays the tour's steps: runs a command, shows it and what it said, and counts what went wrong.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -22,7 +22,9 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 /// One command may take this long.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 /// How wide listings are.
-const WIDTH: &str = "132";
+const WIDTH: &str = "95";
+/// Where this program takes a user's secret from.
+const SECRET: &str = "SLUICEGATE_SECRET";
 const RETRY: Duration = Duration::from_millis(200);
 
 /// What a command said.
@@ -70,24 +72,34 @@ impl<'a> Player<'a> {
     }
 
     /// Runs this program with the demo's configuration and shows what it said.
-    pub async fn sluicegate(&self, args: &[&str]) -> anyhow::Result<String> {
-        let text = self.sluicegate_quietly(args).await?;
-        self.shell(&format!("sluicegate {}", typed(args)), &text);
-        Ok(text)
+    pub async fn sluicegate(&self, args: &[&str]) -> anyhow::Result<Said> {
+        self.shown("", args, self.with_config(args)?).await
     }
 
     /// The same with a user's secret, which is the user's name.
-    pub async fn sluicegate_as(&self, user: &str, args: &[&str]) -> anyhow::Result<String> {
-        let mut command = self.command(args)?;
-        command.env("SLUICEGATE_SECRET", user);
-        let text = run(command).await?.text;
-        self.shell(&format!("SLUICEGATE_SECRET={user} sluicegate {}", typed(args)), &text);
-        Ok(text)
+    pub async fn sluicegate_as(&self, user: &str, args: &[&str]) -> anyhow::Result<Said> {
+        let mut command = self.with_config(args)?;
+        command.env(SECRET, user);
+        self.shown(&format!("{SECRET}={user} "), args, command).await
+    }
+
+    /// The same without the configuration, as on another machine.
+    pub async fn sluicegate_from_afar(&self, user: &str, args: &[&str]) -> anyhow::Result<Said> {
+        let mut command = bare(args)?;
+        command.env(SECRET, user);
+        self.shown(&format!("{SECRET}={user} "), args, command).await
+    }
+
+    /// Runs this program in a folder that has no configuration and shows what it said.
+    pub async fn sluicegate_in(&self, folder: &Path, args: &[&str]) -> anyhow::Result<Said> {
+        let mut command = bare(args)?;
+        command.current_dir(folder);
+        self.shown("", args, command).await
     }
 
     /// Runs this program with the demo's configuration.
     pub async fn sluicegate_quietly(&self, args: &[&str]) -> anyhow::Result<String> {
-        Ok(run(self.command(args)?).await?.text)
+        Ok(run(self.with_config(args)?).await?.text)
     }
 
     /// Runs this program again and again until it says what is waited for or `limit` is over, and
@@ -120,9 +132,15 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn command(&self, args: &[&str]) -> anyhow::Result<Command> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--config").arg(self.stage.config()).args(args).env("COLUMNS", WIDTH);
+    async fn shown(&self, before: &str, args: &[&str], command: Command) -> anyhow::Result<Said> {
+        let said = run(command).await?;
+        self.shell(&format!("{before}sluicegate {}", typed(args)), &said.text);
+        Ok(said)
+    }
+
+    fn with_config(&self, args: &[&str]) -> anyhow::Result<Command> {
+        let mut command = bare(args)?;
+        command.arg("--config").arg(self.stage.config());
         Ok(command)
     }
 
@@ -159,6 +177,16 @@ impl<'a> Player<'a> {
     }
 }
 
+/// This program, with nothing of the visitor's own set-up.
+fn bare(args: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(args).env("COLUMNS", WIDTH);
+    for name in ["SLUICEGATE_CONFIG", "SLUICEGATE_URL", "SLUICEGATE_TOKEN", SECRET] {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
 /// Arguments as one would type them.
 fn typed(args: &[&str]) -> String {
     let quoted = |arg: &&str| if arg.contains(' ') { format!("\"{arg}\"") } else { (*arg).to_owned() };
@@ -172,7 +200,8 @@ async fn run(mut command: Command) -> anyhow::Result<Said> {
         .await
         .with_context(|| format!("`{name}` did not end within {COMMAND_LIMIT:?}"))?
         .with_context(|| format!("`{name}` could not be run"))?;
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    // Notices come before the result that they are about.
+    let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stdout));
     Ok(Said { ok: output.status.success(), text })
 }
