@@ -93,6 +93,8 @@ async fn masked_values_are_kept_masked_and_spared_ones_are_not() {
     assert_eq!(gateway.outcome("as said").await.output, [output(&["said"], &[&[Some("[redacted]")]], false)]);
     client.simple_query("select count(*) as many from t").await.unwrap();
     assert_eq!(gateway.outcome("as many").await.output, [output(&["many"], &[&[Some("1")]], false)]);
+    client.query("select count(*) as fitting from t where c <> $1", &[&"secret"]).await.unwrap();
+    assert_eq!(gateway.outcome("as fitting").await.output, [output(&["fitting"], &[&[Some("1")]], false)]);
     client.batch_execute("set application_name = 'secret'").await.unwrap();
     client.simple_query("show application_name").await.unwrap();
     assert_eq!(gateway.outcome("show").await.output[0].rows, [[Some("[redacted]".to_owned())]]);

@@ -12,6 +12,7 @@ mod commands;
 mod copies;
 mod copy_rows;
 mod describe;
+mod echo;
 mod endings;
 mod expect;
 mod extended;

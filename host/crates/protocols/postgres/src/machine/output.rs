@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sluicegate_core::{Resolution, record::Output};
 use sluicegate_sql::Analysis;
 
-use super::{Machine, describe::format_of, objects::Decided};
+use super::{Machine, describe::format_of, echo::may_echo, objects::Decided};
 use crate::codec::{
     frame::HEADER,
     message::{self, Field},
@@ -262,8 +262,6 @@ impl Machine {
     /// Whether values that are not stored ones may repeat a literal or a parameter, and the record keeps
     /// none of those in this session.
     pub(super) fn hides_echoes(&self, analysis: &Analysis) -> bool {
-        let said = analysis.normalized.is_empty() || analysis.normalized.contains(['?', '$']);
-        let elsewhere = |s: &sluicegate_sql::Statement| matches!(s.kind.as_str(), "execute" | "fetch" | "show");
-        self.may_mask && (said || analysis.statements.iter().any(elsewhere))
+        self.may_mask && may_echo(analysis)
     }
 }

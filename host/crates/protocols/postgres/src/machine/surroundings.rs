@@ -21,10 +21,12 @@ const KNOWN: [&str; 9] = [
     "standard_conforming_strings",
 ];
 
-/// Settings on which no command's meaning depends.
-const HARMLESS: [&str; 14] = [
+/// Settings on which no command's meaning depends, and what SET names that are none.
+const HARMLESS: [&str; 16] = [
     "application_name",
+    "characteristics",
     "client_min_messages",
+    "constraints",
     "extra_float_digits",
     "idle_in_transaction_session_timeout",
     "idle_session_timeout",
@@ -33,9 +35,9 @@ const HARMLESS: [&str; 14] = [
     "maintenance_work_mem",
     "statement_timeout",
     "synchronous_commit",
-    "tcp_keepalives_idle",
-    "transaction_timeout",
+    "transaction",
     "transaction_isolation",
+    "transaction_timeout",
     "work_mem",
 ];
 
