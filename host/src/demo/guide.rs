@@ -45,8 +45,9 @@ hold-for-approval has any other DELETE on orders wait until somebody of the grou
   {COMMAND}sluicegate approvals watch{COMMAND:#}                       what waits, as it comes; or `list`
   {COMMAND}SLUICEGATE_SECRET=dba sluicegate approvals approve ID --as dba{COMMAND:#}
   {COMMAND}SLUICEGATE_SECRET=dba sluicegate approvals deny ID --as dba --note \"not today\"{COMMAND:#}
-  ID is what alice's psql shows, or its last four characters. Without SLUICEGATE_SECRET the secret is
-  asked for; alice's own is refused. The API at {api} takes answers too: {COMMAND}--url{COMMAND:#}
+  ID is what alice's psql shows, or its last four characters. Without SLUICEGATE_SECRET the secret
+  is asked for. alice herself cannot approve it. The API at {api} takes
+  answers too: with `--url`, or as its /openapi.json says.
 
 {TITLE}Change a rule{TITLE:#} while psql stays open: style = \"partial\" to \"hash\" in
   {COMMAND}{config}{COMMAND:#}
