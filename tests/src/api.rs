@@ -16,6 +16,9 @@ use tokio::{
 
 use crate::users;
 
+/// The header of a request with a JSON body.
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -91,13 +94,19 @@ impl Api {
 
     /// POST with a JSON body.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
-        self.call("POST", path, &[("content-type", "application/json")], body.to_string().into())
+        self.call("POST", path, &JSON, body.to_string().into())
     }
 
     /// Approves or denies an approval.
     pub fn answer(&self, approval: &str, approve: bool, note: &str) -> Answer {
+        self.try_answer(approval, approve, note).expect("an answer of the API")
+    }
+
+    /// The same; none where the connection fails.
+    pub fn try_answer(&self, approval: &str, approve: bool, note: &str) -> Option<Answer> {
         let what = if approve { "approve" } else { "deny" };
-        self.post(&format!("/api/v1/approvals/{approval}/{what}"), &serde_json::json!({ "note": note }))
+        let body = serde_json::json!({ "note": note }).to_string().into();
+        self.try_call("POST", &format!("/api/v1/approvals/{approval}/{what}"), &JSON, body)
     }
 
     /// The approvals that wait, newest first, as this caller sees them.
@@ -107,6 +116,10 @@ impl Api {
 
     /// Any request.
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
+        self.try_call(method, path, headers, body).unwrap_or_else(|| panic!("{method} {path} is not answered"))
+    }
+
+    fn try_call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Option<Answer> {
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
@@ -124,28 +137,26 @@ impl Api {
         answer.unwrap_or_else(|_| panic!("{method} {path} has no answer after {LIMIT:?}"))
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Option<Answer> {
         match &self.to {
-            To::Port(port) => {
-                exchange(TcpStream::connect(("127.0.0.1", *port)).await.expect("the API listens"), request).await
-            }
-            To::Socket(path) => exchange(UnixStream::connect(path).await.expect("the socket listens"), request).await,
+            To::Port(port) => exchange(TcpStream::connect(("127.0.0.1", *port)).await.ok()?, request).await,
+            To::Socket(path) => exchange(UnixStream::connect(path).await.ok()?, request).await,
         }
     }
 }
 
+/// One request and its answer; none where the connection fails.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Answer {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP is spoken");
+) -> Option<Answer> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let connection = tokio::spawn(connection);
-    let answer = sender.send_request(request).await.expect("an answer");
-    let (parts, body) = answer.into_parts();
-    let body = Limited::new(body, MAX_ANSWER).collect().await.expect("a whole answer").to_bytes();
+    let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
+    let body = Limited::new(body, MAX_ANSWER).collect().await.ok()?.to_bytes();
     drop(sender);
     connection.abort();
-    Answer { status: parts.status, headers: parts.headers, body }
+    Some(Answer { status: parts.status, headers: parts.headers, body })
 }
 
 impl Answer {

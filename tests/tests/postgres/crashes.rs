@@ -19,7 +19,7 @@ use sluicegate_tests::{
 };
 
 use crate::{
-    held::{DELETES, SOON, before, login},
+    held::{DELETES, SOON, before, dave, login, notice_id},
     operations::{noise, serve, wait_until_served},
     proof::{another_machine, verdict, verify},
 };
@@ -67,6 +67,29 @@ fn insert_until_cut(gateway: &Gateway, next: &AtomicUsize, acknowledged: &Mutex<
     }
 }
 
+/// Deletes one row after the other, each of which dave approves, until the connection breaks.
+fn delete_until_cut(gateway: &Gateway, next: &AtomicUsize, acknowledged: &Mutex<Vec<usize>>) {
+    let cut = || -> Option<()> {
+        let dave = dave(gateway);
+        let mut wire = Wire::try_login(&gateway.alice())?;
+        loop {
+            let row = next.fetch_add(1, Ordering::SeqCst);
+            wire.try_send('Q', &zero_ended(&format!("DELETE FROM doomed WHERE id = {row}"))).ok()?;
+            loop {
+                let message = wire.read().ok()?;
+                match message.tag {
+                    'N' => assert_eq!(dave.try_answer(&notice_id(&[message]), true, "")?.status, 200),
+                    'C' => acknowledged.lock().expect("nobody panics with it").push(row),
+                    'Z' => break,
+                    // The gateway is killed; it does not refuse.
+                    tag => panic!("{tag}: {message:?}"),
+                }
+            }
+        }
+    };
+    let None = cut() else { return };
+}
+
 #[test]
 fn fifty_kills_under_load_lose_nothing_that_anybody_was_told() {
     let postgres = Postgres::start();
@@ -74,23 +97,28 @@ fn fifty_kills_under_load_lose_nothing_that_anybody_was_told() {
     database.direct().pgbench(&["-i", "-s", "1", "-q"]).ok();
     database
         .direct()
-        .psql("CREATE TABLE told (n integer); CREATE TABLE orders AS SELECT generate_series(1, 9) AS id")
+        .psql(
+            "CREATE TABLE told (n integer); CREATE TABLE orders AS SELECT generate_series(1, 9) AS id; \
+             CREATE TABLE doomed AS SELECT generate_series(1, 20000) AS id",
+        )
         .ok();
     let limits = "max_pending_per_identity = 100";
     let gateway = before(&database, DELETES).top("recording = \"strict\"").table("approvals", limits);
     let mut gateway = gateway.start();
     let (next, acknowledged) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (doomed, deleted) = (AtomicUsize::new(1), Mutex::new(Vec::new()));
     let started = Instant::now();
     for round in 0..ROUNDS {
         let load = gateway.alice().pgbench_start(&["-n", "-c", "3", "-j", "1", "-T", "30", "-S"]);
         std::thread::scope(|scope| {
             let clients = [(); 2].map(|()| scope.spawn(|| insert_until_cut(&gateway, &next, &acknowledged)));
+            let deleting = scope.spawn(|| delete_until_cut(&gateway, &doomed, &deleted));
             let held = scope.spawn(|| {
                 let (mut wire, _) = login(&gateway);
                 let _ = wire.try_send('Q', &zero_ended("DELETE FROM orders WHERE id = 1"));
                 while wire.read().is_ok() {}
             });
-            eventually("the round is under way", SOON, || !gateway.socket().pending().is_empty());
+            eventually("the round is under way", SOON, || is_held(&gateway.socket()));
             // Not at the same moment of each round.
             std::thread::sleep(Duration::from_millis(50 + round * 37 % 300));
             let killed = std::process::Command::new("kill").args(["-KILL", &gateway.id().to_string()]).status();
@@ -98,6 +126,7 @@ fn fifty_kills_under_load_lose_nothing_that_anybody_was_told() {
             for client in clients {
                 client.join().expect("a client ends with its connection");
             }
+            deleting.join().expect("a client ends with its connection");
             held.join().expect("a client ends with its connection");
         });
         gateway.kill();
@@ -115,8 +144,16 @@ fn fifty_kills_under_load_lose_nothing_that_anybody_was_told() {
     assert!(open.is_empty(), "{} sessions are still open, such as {}", open.len(), open[0]);
     assert!(sessions.iter().filter(interrupted).count() >= ROUNDS as usize, "{} sessions", sessions.len());
     let approvals = pages(&admin, "/api/v1/approvals?limit=1000");
-    assert_eq!(approvals.len(), ROUNDS as usize);
-    assert!(approvals.iter().all(|approval| approval["state"] == "abandoned"), "{approvals:?}");
+    let approved: HashSet<_> = approvals.iter().filter_map(approved_row).collect();
+    let abandoned = approvals.iter().filter(|approval| approval["state"] == "abandoned").count();
+    assert!(abandoned >= ROUNDS as usize && abandoned + approved.len() == approvals.len(), "{approvals:?}");
+    // What ran was approved, and that was on disk before.
+    let left = database.direct().psql("SELECT id FROM doomed").ok();
+    let left: HashSet<usize> = left.lines().map(|line| line.parse().expect("a number")).collect();
+    let gone: Vec<_> = (1..=20000).filter(|row| !left.contains(row)).collect();
+    assert!(gone.iter().all(|row| approved.contains(row)), "{gone:?} are gone, and approved were {approved:?}");
+    let deleted = deleted.into_inner().expect("nobody panicked with it");
+    assert!(deleted.len() > ROUNDS as usize && deleted.iter().all(|row| !left.contains(row)), "{deleted:?}");
 
     // Every session is proven, and together they hold what was acknowledged.
     let elsewhere = another_machine(&gateway);
@@ -140,6 +177,17 @@ fn fifty_kills_under_load_lose_nothing_that_anybody_was_told() {
     );
     assert!(acknowledged.len() > 100, "only {} were acknowledged", acknowledged.len());
     assert_eq!(database.direct().psql("SELECT count(*) FROM orders").ok().trim(), "9", "nothing that was held ran");
+}
+
+/// Whether the deletion that nobody answers is held.
+fn is_held(api: &Api) -> bool {
+    api.pending().iter().any(|held| held["resources"].to_string().contains("orders"))
+}
+
+/// The row whose deletion was approved.
+fn approved_row(approval: &Value) -> Option<usize> {
+    let of_row = approval["text"].as_str()?.strip_prefix("DELETE FROM doomed WHERE id = ")?;
+    (approval["state"] == "approved").then(|| of_row.parse().ok())?
 }
 
 /// The numbers that an export says were inserted.
