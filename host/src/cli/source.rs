@@ -142,8 +142,8 @@ impl Source {
             Self::Gateway(gateway) => gateway.client.session(id, from).await?,
             Self::Store(store) => block_in_place(|| {
                 let Some(summary) = store.summary(id)? else {
-                    let Some(removed) = store.removed(id)? else { return Ok(None) };
-                    bail!("the session {id} is no longer kept: retention removed it at {}", time(removed.at));
+                    let Some(at) = store.removed(id)? else { return Ok(None) };
+                    bail!("retention removed the session {id} at {}", time(at));
                 };
                 let page = store.entries(id, from).context("the session cannot be read")?;
                 anyhow::Ok(Some(SessionView { summary, entries: page.entries, next: page.next }))

@@ -73,7 +73,7 @@ mod tests {
     fn it_fits_a_terminal_and_names_every_path() {
         let config = Path::new("/tmp/sluicegate-demo-a1b2c3/sluicegate.toml");
         let key = Path::new("/tmp/sluicegate-demo-a1b2c3/data/record.pub");
-        let programs = Path::new("/home/somebody/sluicegate/target/debug");
+        let programs = Path::new("/srv/somebody/sluicegate/target/debug");
         let text = fill(config, key, programs, 15432, "http://127.0.0.1:65535");
         let text = anstream::adapter::strip_str(&text).to_string();
         for line in text.lines() {

@@ -159,6 +159,8 @@ pub struct Approval {
     pub text: String,
     /// Whether the text was cut.
     pub cut: bool,
+    /// Whether literals and parameters are left out, because a mask could have hidden them.
+    pub hidden: bool,
     /// What the command depends on beside its text.
     pub context: String,
     /// What it names.

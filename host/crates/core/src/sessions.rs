@@ -261,6 +261,8 @@ pub trait SessionReader: Send + Sync {
     fn list(&self, filter: &SessionFilter) -> Result<SessionPage, ReadError>;
     /// One session; none if there is no such session.
     fn summary(&self, session: SessionId) -> Result<Option<SessionSummary>, ReadError>;
+    /// When retention removed the session, in milliseconds since the Unix epoch; none where it did not.
+    fn removed(&self, session: SessionId) -> Result<Option<i64>, ReadError>;
     /// The session's entries from this number on; empty if there is no such session.
     fn entries(&self, session: SessionId, from: u64) -> Result<EntryPage, ReadError>;
     /// The session's export with its proof, from a page's `next` on, or from 0. Empty if there is no

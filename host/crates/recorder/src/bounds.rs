@@ -252,6 +252,7 @@ mod tests {
             verb: text(),
             text: "y".repeat(16 * 1024),
             cut: false,
+            hidden: false,
             context: "ö".repeat(MAX_ENTRY_BYTES),
             resources: vec![text(); 10],
             parameters: 1000,

@@ -31,7 +31,7 @@ const ID_SLACK: i64 = 10 * 60 * 1000;
 
 impl Store {
     /// What retention left of a session; none where it removed no such session.
-    pub fn removed(&self, session: SessionId) -> Result<Option<Removed>, ReadError> {
+    pub fn left_of(&self, session: SessionId) -> Result<Option<Removed>, ReadError> {
         let left = self.get(&format::session_key(b'r', session))?;
         Ok(left.map(|left| retention::read_left(session, &left)).transpose()?)
     }
@@ -135,6 +135,10 @@ impl SessionReader for Store {
 
     fn summary(&self, session: SessionId) -> Result<Option<SessionSummary>, ReadError> {
         Ok(self.find(session)?)
+    }
+
+    fn removed(&self, session: SessionId) -> Result<Option<i64>, ReadError> {
+        Ok(self.left_of(session)?.map(|left| left.at))
     }
 
     fn entries(&self, session: SessionId, from: u64) -> Result<EntryPage, ReadError> {

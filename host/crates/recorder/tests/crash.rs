@@ -246,6 +246,7 @@ fn held(number: u128, sequence: u64) -> Entry {
         verb: text(),
         text: text(),
         cut: false,
+        hidden: false,
         context: text(),
         resources: Vec::new(),
         parameters: 0,

@@ -60,6 +60,9 @@ fn approval(approval: &Approval, now: i64) -> String {
     ];
     let mut shown = fields_text(&fields);
     shown.push_str(&block("command", command_text(&approval.text, approval.cut)));
+    if approval.hidden {
+        shown.push_str("    (literals are left out, because a mask could hide them)\n");
+    }
     shown.push_str(&block("parameters", parameters(approval)));
     shown.push_str(&block("needs", requirements(approval)));
     shown.push_str(&block("answers", approval.answers.iter().map(answer).collect()));
@@ -144,6 +147,7 @@ pub mod tests {
             verb: "query".to_owned(),
             text: "DELETE FROM orders\n WHERE id = $1".to_owned(),
             cut: false,
+            hidden: true,
             context: "search_path=public".to_owned(),
             resources: vec!["public.orders".to_owned()],
             parameters: 2,

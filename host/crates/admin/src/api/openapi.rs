@@ -75,6 +75,8 @@ pub(super) struct Common;
 pub(super) struct AdminsOnly;
 /// What may come of requests for one thing.
 pub(super) struct Missing;
+/// What may come of requests for one session.
+pub(super) struct Removed;
 /// What may come of answers.
 pub(super) struct Answering;
 /// What may come of requests about tokens.
@@ -101,6 +103,12 @@ impl IntoResponses for AdminsOnly {
 impl IntoResponses for Missing {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[(404, "There is no such thing that the caller may see.")])
+    }
+}
+
+impl IntoResponses for Removed {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(410, "Retention removed it.")])
     }
 }
 

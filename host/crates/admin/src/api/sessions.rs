@@ -4,10 +4,14 @@ use axum::{
     Json,
     body::{Body, Bytes},
     extract::State,
-    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
+    http::{
+        StatusCode,
+        header::{CONTENT_DISPOSITION, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sluicegate_core::{
     SessionId,
@@ -19,7 +23,7 @@ use super::{
     Api,
     auth::Caller,
     extract::{self, Id, NoParams, Params},
-    openapi::{AdminsOnly, Common, Missing},
+    openapi::{AdminsOnly, Common, Missing, Removed},
 };
 use crate::problem::Problem;
 
@@ -96,7 +100,8 @@ pub(super) async fn list(
 /// One session with its entries, page by page.
 #[utoipa::path(get, path = "/api/v1/sessions/{id}", operation_id = "getSession", tag = "sessions",
     params(("id" = Uuid, Path, description = "The session."), From),
-    responses((status = 200, description = "The session.", body = SessionView), AdminsOnly, Missing, Common))]
+    responses((status = 200, description = "The session.", body = SessionView),
+        AdminsOnly, Missing, Removed, Common))]
 pub(super) async fn show(
     State(api): State<Api>,
     caller: Caller,
@@ -108,11 +113,11 @@ pub(super) async fn show(
         return Err(Problem::bad_request(format!("`from` is at most {MAX_FROM}")));
     }
     let view = api.read_sessions(move |sessions| {
-        let Some(summary) = sessions.summary(id)? else { return Ok(None) };
+        let Some(summary) = sessions.summary(id)? else { return Ok(Err(sessions.removed(id)?)) };
         let page = sessions.entries(id, from)?;
-        Ok(Some(SessionView { summary, entries: page.entries, next: page.next }))
+        Ok(Ok(SessionView { summary, entries: page.entries, next: page.next }))
     });
-    view.await?.map(Json).ok_or_else(|| no_such_session(id))
+    view.await?.map(Json).map_err(|removed| no_such_session(id, removed))
 }
 
 /// The session with its proof, as JSON lines. `sluicegate sessions verify` checks it with the public
@@ -120,7 +125,7 @@ pub(super) async fn show(
 #[utoipa::path(get, path = "/api/v1/sessions/{id}/export", operation_id = "exportSession", tag = "sessions",
     params(("id" = Uuid, Path, description = "The session.")),
     responses((status = 200, description = "One JSON object a line.", body = String, content_type = "application/x-ndjson"),
-        AdminsOnly, Missing, Common))]
+        AdminsOnly, Missing, Removed, Common))]
 pub(super) async fn export(
     State(api): State<Api>,
     caller: Caller,
@@ -130,7 +135,8 @@ pub(super) async fn export(
     caller.must_read_all()?;
     let first = page(&api, id, 0).await?;
     if first.lines.is_empty() {
-        return Err(no_such_session(id));
+        let removed = api.read_sessions(move |sessions| sessions.removed(id)).await?;
+        return Err(no_such_session(id, removed));
     }
     tracing::info!(session = %id, by = caller.identity.as_ref().map(|who| &who.user), "session exported");
     let rest = stream::try_unfold(Some(first), move |ready| {
@@ -186,6 +192,10 @@ fn in_lines(lines: &[String]) -> Bytes {
     text.into()
 }
 
-fn no_such_session(id: SessionId) -> Problem {
-    Problem::not_found(format!("there is no session {id}"))
+fn no_such_session(id: SessionId, removed: Option<i64>) -> Problem {
+    let removed = removed.and_then(|at| Timestamp::from_millisecond(at).ok());
+    match removed {
+        Some(at) => Problem::new(StatusCode::GONE, format!("retention removed the session {id} at {at}")),
+        None => Problem::not_found(format!("there is no session {id}")),
+    }
 }

@@ -24,6 +24,8 @@ pub const KNOWN: SessionId = SessionId(Uuid::from_u128(7));
 pub const BROKEN: SessionId = SessionId(Uuid::from_u128(8));
 /// A session whose export breaks off.
 pub const TORN: SessionId = SessionId(Uuid::from_u128(10));
+/// A session that retention has removed.
+pub const REMOVED: SessionId = SessionId(Uuid::from_u128(11));
 /// A session that does not exist.
 pub const UNKNOWN: SessionId = SessionId(Uuid::from_u128(9));
 
@@ -126,6 +128,10 @@ impl SessionReader for Ledger {
             return Err(ReadError("a block does not decompress".to_owned()));
         }
         Ok((session == KNOWN).then(|| SessionSummary::new(session, 1)))
+    }
+
+    fn removed(&self, session: SessionId) -> Result<Option<i64>, ReadError> {
+        Ok((session == REMOVED).then_some(1_795_000_000_000))
     }
 
     fn entries(&self, session: SessionId, from: u64) -> Result<EntryPage, ReadError> {

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    record::{BROKEN, KNOWN, TORN, UNKNOWN},
+    record::{BROKEN, KNOWN, REMOVED, TORN, UNKNOWN},
     stage::Stage,
 };
 
@@ -98,6 +98,8 @@ async fn the_client_asks_and_gets_what_the_ports_say() {
     assert_eq!((view.summary.id, view.next), (KNOWN, Some(42)));
     assert!(matches!(&view.entries[0].entry.event, Event::Closed(end) if end.commands == 41));
     assert_eq!(client.session(UNKNOWN, 0).await.unwrap(), None);
+    let removed = client.session(REMOVED, 0).await.unwrap_err().to_string();
+    assert!(removed.contains("retention removed"), "{removed}");
     assert_eq!(client.policies().await.unwrap()[0]["module"], json!("pii-mask"));
     assert!(client.record_key().await.unwrap().starts_with("-----BEGIN PUBLIC KEY-----"));
     let me = client.whoami().await.unwrap();

@@ -238,9 +238,14 @@ impl GatedSession {
         Denial { kind: DenialKind::Record, policy: None, reason: error.to_string() }
     }
 
+    /// Whether literals and parameters stay out of the record, and away from approvers.
+    fn hides(&self, command: &Command) -> bool {
+        self.policies.may_mask() || carries_password(command)
+    }
+
     /// What is recorded of a command itself.
     fn entry(&self, sequence: u64, command: &Command) -> CommandEntry {
-        let hide = self.policies.may_mask() || carries_password(command);
+        let hide = self.hides(command);
         let source = if hide { &command.normalized } else { &command.text };
         let (text, cut) = record::cut(source, MAX_TEXT_BYTES);
         let values = if hide {

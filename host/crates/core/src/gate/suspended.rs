@@ -212,6 +212,7 @@ impl GatedSession {
             verb: shown.verb,
             text: shown.text,
             cut: shown.cut,
+            hidden: self.hides(command),
             context: command.context.to_string(),
             resources: shown.resources,
             parameters: shown.parameters,

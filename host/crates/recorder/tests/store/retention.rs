@@ -72,11 +72,11 @@ async fn old_sessions_go_with_their_approvals_and_leave_their_last_head() {
     assert_eq!(store.approval(approval).unwrap(), None);
     assert_eq!(store.entries(old, 0).unwrap().entries, []);
     assert_eq!(store.export(old, 0).unwrap().lines, [] as [String; 0]);
-    let left = store.removed(old).unwrap().unwrap();
+    let left = store.left_of(old).unwrap().unwrap();
     assert!(left.at >= now && head.contains(&left.head.unwrap().head.hash.to_string()));
     for kept in [elsewhere, recent, running] {
         assert!(store.summary(kept).unwrap().is_some());
-        assert_eq!(store.removed(kept).unwrap(), None);
+        assert_eq!(store.left_of(kept).unwrap(), None);
     }
 }
 

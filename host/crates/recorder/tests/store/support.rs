@@ -129,6 +129,7 @@ pub fn held(session: SessionId, sequence: u64, id: ApprovalId) -> Entry {
         verb: "query".to_owned(),
         text: "delete from orders".to_owned(),
         cut: false,
+        hidden: false,
         context: String::new(),
         resources: vec!["public.orders".to_owned()],
         parameters: 0,
