@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use sluicegate_core::{Approval, SessionId, sessions::ApprovalPage};
 
 use super::player::Player;
@@ -17,6 +17,8 @@ const PAST: &str = "DELETE FROM orders WHERE ordered_on < current_date";
 /// What the dba says to each of them.
 pub const AGREED: &str = "it was a test order";
 const REFUSED: &str = "the tax office still wants them";
+/// Without an answer alice's psql would wait for minutes.
+const UNANSWERED: &str = "the dba's answer was not taken, see above; the tour ends here";
 const COUNT: &str = "SELECT count(*) FROM orders";
 
 /// Plays a hold that somebody else approves. Returns the session that it happened in.
@@ -30,13 +32,14 @@ pub async fn approve(player: &mut Player<'_>) -> anyhow::Result<SessionId> {
         let own = player.sluicegate_as("alice", &["approvals", "approve", &id, "--as", "alice"]).await?;
         let agree = ["approvals", "approve", &id, "--as", "dba", "--note", AGREED];
         let other = player.sluicegate_as("dba", &agree).await?;
+        ensure!(other.ok, UNANSWERED);
         anyhow::Ok((approval, list, own, other))
     };
     let (said, (approval, list, own, other)) = tokio::try_join!(player.psql("alice", NEWEST), answers)?;
     let shown = ["alice", NEWEST, "group:admin"].iter().all(|part| list.text.contains(part));
     player.check("the dba sees who wants what, and who may answer", list.ok && shown);
     player.check("alice cannot approve it herself", !own.ok && own.text.contains("somebody else has to"));
-    player.check("the dba can", other.ok && other.text.contains("approved, and may run now"));
+    player.check("the dba can", other.text.contains("approved, and may run now"));
     let told = said.text.contains(&format!("waiting for approval {}", approval.id));
     player.check("alice's psql said what it waits for, and then ran it", said.ok && told && deleted_one(&said.text));
     player.check("one order is gone, so it ran once", left(player).await?);
@@ -52,10 +55,11 @@ pub async fn deny(player: &mut Player<'_>, stage: &Stage) -> anyhow::Result<()> 
         let api = stage.api();
         let refuse = ["approvals", "deny", &id, "--url", &api, "--as", "dba", "--note", REFUSED];
         let answer = player.sluicegate_from_afar("dba", &refuse).await?;
+        ensure!(answer.ok, UNANSWERED);
         anyhow::Ok((id, answer))
     };
     let (said, (id, answer)) = tokio::try_join!(player.psql("alice", PAST), answers)?;
-    player.check("the API takes the answer", answer.ok && answer.text.contains("denied, and will not run"));
+    player.check("the API takes the answer", answer.text.contains("denied, and will not run"));
     let told = said.text.contains(&format!("dba denied approval {id}: {REFUSED}"));
     player.check("alice's psql says who denied it, and why", !said.ok && told);
     player.check("no order is gone", left(player).await?);
