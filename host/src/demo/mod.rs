@@ -10,15 +10,9 @@ pub mod postgres;
 pub mod stage;
 pub mod tour;
 
-use std::fmt::Write;
-
 /// A word that nobody guesses.
 pub fn random_word() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gave no random bytes: {error}"))?;
-    let mut word = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        write!(word, "{byte:02x}")?;
-    }
-    Ok(word)
+    Ok(sluicegate_core::hex(&bytes))
 }

@@ -35,9 +35,14 @@ pub struct Denial {
 }
 
 impl Denial {
+    /// A denial in which no policy spoke.
+    pub fn of(kind: DenialKind, reason: impl Into<String>) -> Self {
+        Self { kind, policy: None, reason: reason.into() }
+    }
+
     /// A denial by the gate itself.
     pub fn gate(reason: impl Into<String>) -> Self {
-        Self { kind: DenialKind::Gate, policy: None, reason: reason.into() }
+        Self::of(DenialKind::Gate, reason)
     }
 
     /// The next step, for protocols whose errors have room for a hint.

@@ -1,12 +1,11 @@
 //! The digest of a command: what an approval covers, and nothing else.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 use crate::{
     admission::Session,
     command::{Command, Parameter},
+    hex,
 };
 
 /// What is hashed first, so that the digest is no other thing's.
@@ -48,9 +47,5 @@ pub(crate) fn of(session: &Session, command: &Command) -> Option<String> {
         // Facts have no maps and no floating-point numbers: equal ones are written alike.
         part(&rmp_serde::to_vec_named(sql.as_ref()).ok()?);
     }
-    let hex = hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    Some(hex)
+    Some(hex(&hash.finalize()))
 }

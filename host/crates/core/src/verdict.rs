@@ -1,18 +1,9 @@
-//! What policies answer, and how the answers of several are brought together: the strictest verdict
-//! wins, and masks accumulate.
+//! What policies answer about results, and how the answers of several are brought together: the
+//! stricter mask wins, and masks accumulate.
 
 use serde::{Deserialize, Serialize};
 
 use crate::result::{Column, Resolution};
-
-/// What a policy says about a session or a command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// Let it pass.
-    Allow,
-    /// Refuse it, for this reason.
-    Block(String),
-}
 
 /// The unit to which a date or time is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

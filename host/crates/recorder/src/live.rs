@@ -47,10 +47,13 @@ impl Live {
         }
     }
 
-    /// The session from the store, if it was there before.
-    pub(crate) fn find(store: &Store, id: SessionId, at: i64) -> Result<Self, StoreError> {
+    /// The session from the store, if it was there before; none where it has ended.
+    pub(crate) fn find(store: &Store, id: SessionId, at: i64) -> Result<Option<Self>, StoreError> {
         let mut live = Self::new(id, at);
-        let Some(summary) = store.find(id)? else { return Ok(live) };
+        let Some(summary) = store.find(id)? else { return Ok(Some(live)) };
+        if summary.closed_at.is_some() {
+            return Ok(None);
+        }
         if let Some((first, sealed)) = store.blocks(id, u64::MAX)?.next().transpose()? {
             let opened = Block::open(first, &sealed)?;
             let last = opened.last()?;
@@ -60,7 +63,7 @@ impl Live {
         live.bytes = store.bytes_of(&summary)?;
         live.block = Block::new(live.chain.next());
         live.summary = summary;
-        Ok(live)
+        Ok(Some(live))
     }
 
     /// Takes the next entry. `packed` is room to work in.

@@ -181,11 +181,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes in an entry.
+    /// Takes in an entry. A session that has ended, which its last head says, takes none.
     pub(crate) fn gather(&mut self, entry: &Entry) -> Result<(), StoreError> {
-        let live = match self.live.entry(entry.session) {
-            hash_map::Entry::Occupied(known) => known.into_mut(),
-            hash_map::Entry::Vacant(place) => place.insert(Live::find(&self.store, entry.session, entry.at)?),
+        let open = match self.live.entry(entry.session) {
+            hash_map::Entry::Occupied(known) => Some(known.into_mut()).filter(|live| live.summary.closed_at.is_none()),
+            hash_map::Entry::Vacant(place) => {
+                Live::find(&self.store, entry.session, entry.at)?.map(|live| place.insert(live))
+            }
+        };
+        let Some(live) = open else {
+            tracing::error!(session = %entry.session, "an entry of a session that has ended is not recorded");
+            return Ok(());
         };
         self.approvals.note(&self.store, entry, &mut self.batch)?;
         live.add(entry, &mut self.packed, &mut self.batch)?;

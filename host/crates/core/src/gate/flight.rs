@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Instant};
 
 use super::SessionLog;
 use crate::{
-    command::Command,
     denial::Denial,
     policy::{Flight, Opinion},
     record::{self, Event, Outcome, Output, RecordError, Recording},
@@ -16,16 +15,10 @@ use crate::{
 /// Leave to forward exactly one decided command. There is no other way to make one than
 /// [`GatedSession::decide`](super::GatedSession::decide).
 pub struct ForwardPermit {
-    pub(super) command: Arc<Command>,
     pub(super) flight: InFlight,
 }
 
 impl ForwardPermit {
-    /// What was decided on.
-    pub fn command(&self) -> &Arc<Command> {
-        &self.command
-    }
-
     /// Whether any policy is asked about results: then their columns must be known.
     pub fn sees_results(&self) -> bool {
         self.flight.sees_results()
@@ -86,11 +79,6 @@ impl InFlight {
     /// How many bytes of the results that reach the client the record keeps; 0 where it keeps none.
     pub fn max_output(&self) -> usize {
         if self.recorded { self.log.max_output } else { 0 }
-    }
-
-    /// The command's number.
-    pub fn sequence(&self) -> u64 {
-        self.sequence
     }
 
     /// Whether any policy is asked about results: then their columns must be known.

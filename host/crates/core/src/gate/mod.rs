@@ -163,7 +163,7 @@ impl GatedSession {
             return Err(Halt::Suspended);
         }
         let flight = InFlight::new(self.log.clone(), flight, sequence, recorded);
-        Ok(ForwardPermit { command, flight })
+        Ok(ForwardPermit { flight })
     }
 
     /// What an approval would cover.
@@ -235,7 +235,7 @@ impl GatedSession {
 
     fn unrecorded(&self, error: &RecordError) -> Denial {
         tracing::error!(session = %self.log.session.id, %error, "command refused");
-        Denial { kind: DenialKind::Record, policy: None, reason: error.to_string() }
+        Denial::of(DenialKind::Record, error.to_string())
     }
 
     /// Whether literals and parameters stay out of the record, and away from approvers.
@@ -287,7 +287,7 @@ impl GatedSession {
         self.policies.closed();
         if let Some(suspended) = self.suspended.take() {
             let why = format!("the session ended: {reason}");
-            let denial = Denial { kind: DenialKind::Cancelled, policy: None, reason: why };
+            let denial = Denial::of(DenialKind::Cancelled, why);
             let Err(_) = self.end_suspended(suspended, ApprovalState::Abandoned, denial).await;
         }
         let event = Event::Closed(Closed { commands: self.sequence, reason: reason.to_owned() });

@@ -96,7 +96,7 @@ impl GatedSession {
                 Some(approval)
             }
             Err(reason) => {
-                let denial = Denial { kind: DenialKind::Approval, policy: None, reason };
+                let denial = Denial::of(DenialKind::Approval, reason);
                 suspended.refused = Some((ApprovalState::Abandoned, denial));
                 None
             }
@@ -131,7 +131,7 @@ impl GatedSession {
             HoldEnd::Gone(why) => (DenialKind::Cancelled, why),
             HoldEnd::Skipped => (DenialKind::Cancelled, "what came before it failed".to_owned()),
         };
-        suspended.refused.get_or_insert((ApprovalState::Abandoned, Denial { kind, policy: None, reason }));
+        suspended.refused.get_or_insert((ApprovalState::Abandoned, Denial::of(kind, reason)));
     }
 
     /// Decides a suspended command again.
@@ -167,12 +167,12 @@ impl GatedSession {
             ended.map_err(|error| self.unrecorded(&error))?;
         }
         let flight = InFlight::new(self.log.clone(), suspended.flight, suspended.sequence, true);
-        Ok(ForwardPermit { command, flight })
+        Ok(ForwardPermit { flight })
     }
 
     /// Ends the wait of a command that is decided anew as another one.
     pub(super) async fn supersede(&mut self, suspended: Suspended, why: &str) -> Result<(), Denial> {
-        let denial = Denial { kind: DenialKind::Cancelled, policy: None, reason: why.to_owned() };
+        let denial = Denial::of(DenialKind::Cancelled, why);
         let Err(ended) = self.end_suspended(suspended, ApprovalState::Superseded, denial).await;
         if ended.kind == DenialKind::Record { Err(ended) } else { Ok(()) }
     }
@@ -243,5 +243,5 @@ fn refusal(suspended: &Suspended, stands: ApprovalState) -> Option<(ApprovalStat
         (ApprovalState::Expired, _) => format!("nobody answered approval {} in time", approval.id),
         _ => format!("approval {} ended: {}", approval.id, approval.ended),
     };
-    Some((stands, Denial { kind: DenialKind::Approval, policy: None, reason }))
+    Some((stands, Denial::of(DenialKind::Approval, reason)))
 }

@@ -146,7 +146,7 @@ impl PolicySession for EngineSession {
     fn command(&mut self, _: u64, _: &Arc<Command>) -> (Ruling, Box<dyn Flight>) {
         let rules = self.rules.lock().unwrap();
         self.seen = rules.generation;
-        let no = || Denial { kind: DenialKind::Policy, policy: None, reason: "never".to_owned() };
+        let no = || Denial::of(DenialKind::Policy, "never");
         let requirements = rules.requirements.clone();
         (Ruling { denial: rules.blocks.then(no), requirements, opinions: Vec::new() }, Box::new(Quiet))
     }

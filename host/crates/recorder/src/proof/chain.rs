@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ring::digest::{Context, SHA256};
-use sluicegate_core::SessionId;
+use sluicegate_core::{SessionId, hex};
 
 /// What is hashed first, so that the hash is no other thing's.
 const DOMAIN: &[u8] = b"sluicegate record 1";
@@ -46,7 +46,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 

@@ -65,6 +65,14 @@ pub enum Fault {
         /// Where.
         line: u64,
     },
+    /// An entry stands behind the end of the session.
+    #[error("entry {number} on line {line} is added: the session had ended before it")]
+    AfterEnd {
+        /// The number that it gives itself.
+        number: u64,
+        /// Where.
+        line: u64,
+    },
     /// A signed head does not prove what stands before it.
     #[error("the signed head on line {line} does not hold for entry {number} before it: {why}")]
     Head {
@@ -102,6 +110,7 @@ impl Fault {
             | Self::Missing { line, .. }
             | Self::OutOfOrder { line, .. }
             | Self::Added { line, .. }
+            | Self::AfterEnd { line, .. }
             | Self::Head { line, .. }
             | Self::CutOff { line, .. }
             | Self::Unended { line } => Some(*line),
@@ -115,6 +124,7 @@ impl Fault {
             | Self::Missing { first: number, .. }
             | Self::OutOfOrder { number, .. }
             | Self::Added { number, .. }
+            | Self::AfterEnd { number, .. }
             | Self::Head { number, .. }
             | Self::CutOff { number, .. } => Some(*number),
             Self::Io(_) | Self::TooLong { .. } | Self::Header(_) | Self::OtherKey { .. } | Self::Unended { .. } => None,

@@ -117,6 +117,9 @@ impl<'a> Verifier<'a> {
 
     fn take_entry(&mut self, packed: &[u8], hash: Hash, line: u64) -> Result<(), Fault> {
         let number = self.chain.next();
+        if self.head.is_some_and(|signed| signed.head.end) {
+            return Err(Fault::AfterEnd { number, line });
+        }
         if self.chain.push(packed) != hash {
             let why =
                 "its hash does not follow from it and the entries before; one may be missing or of another session";

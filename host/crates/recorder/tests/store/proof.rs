@@ -4,7 +4,7 @@ use proptest::{prelude::*, sample::Index};
 use sluicegate_core::{Denial, SessionId, record::Recorder, sessions::SessionReader};
 use sluicegate_recorder::{
     SledRecorder,
-    proof::{Fault, PublicKey, Report, verify},
+    proof::{Chain, Fault, Head, PublicKey, Report, SigningKey, export as lines, verify},
 };
 
 use crate::support::{answered, closed, command, export, held, hold_ended, new_approval, new_id, opened, outcome};
@@ -184,6 +184,24 @@ async fn another_key_or_session_does_not_pass() {
     }
     let renamed = one.text.replacen(&one.session.to_string(), &other.session.to_string(), 1);
     assert!(matches!(verify(renamed.as_bytes(), &one.key), Err(Fault::Changed { number: 0, .. })));
+}
+
+#[test]
+fn nothing_follows_the_end() {
+    let key = SigningKey::from_pkcs8(SigningKey::generate().unwrap().as_ref()).unwrap();
+    let session = new_id();
+    let mut chain = Chain::new(session);
+    let mut written = vec![lines::header(session, key.fingerprint())];
+    for packed in [b"\x01", b"\x02"] {
+        let (number, hash) = (chain.next(), chain.push(packed));
+        written.push(lines::entry(number, packed, hash));
+        written.push(lines::head(number, &Head { session, number, hash, at: 5, end: true }.sign(&key)));
+    }
+    let text: String = written.iter().map(|line| format!("{line}\n")).collect();
+    let fault = verify(text.as_bytes(), key.public()).unwrap_err();
+    assert!(matches!(fault, Fault::AfterEnd { number: 1, line: 4 }), "{fault}");
+    let first = text.lines().take(3).map(|line| format!("{line}\n")).collect::<String>();
+    assert!(verify(first.as_bytes(), key.public()).unwrap().complete);
 }
 
 #[tokio::test]

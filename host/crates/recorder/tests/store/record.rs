@@ -3,13 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use sluicegate_core::{
-    Denial,
+    ApprovalState, Denial,
     record::{Event, Recorder, Refused},
-    sessions::{SessionFilter, SessionReader, SessionVerdict},
+    sessions::{ApprovalReader, SessionFilter, SessionReader, SessionVerdict},
 };
-use sluicegate_recorder::{SledRecorder, Store, StoreError};
+use sluicegate_recorder::{
+    SledRecorder, Store, StoreError,
+    proof::{PublicKey, verify},
+};
 
-use crate::support::{any, closed, command, entry, everything, mode, new_id, only, open_raw, opened, outcome};
+use crate::support::{
+    answered, any, closed, command, entry, everything, export, held, mode, new_approval, new_id, only, open_raw,
+    opened, outcome,
+};
 
 #[tokio::test]
 async fn a_session_is_read_back_in_order_with_its_summary() {
@@ -65,19 +71,47 @@ async fn closing_writes_everything_and_then_nothing_is_taken() {
 }
 
 #[tokio::test]
-async fn a_dropped_recorder_loses_nothing_and_a_session_goes_on_after_it() {
+async fn a_dropped_recorder_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let id = new_id();
-    for round in 0..3 {
-        let recorder = SledRecorder::open(dir.path()).unwrap();
-        for sequence in 1..=100 {
-            recorder.append(command(id, round * 100 + sequence, None)).await.unwrap();
-        }
-        recorder.append(closed(id, 100)).await.unwrap();
+    let recorder = SledRecorder::open(dir.path()).unwrap();
+    for sequence in 1..=100 {
+        recorder.append(command(id, sequence, None)).await.unwrap();
     }
+    recorder.append(closed(id, 100)).await.unwrap();
+    drop(recorder);
     let store = Store::open_existing(dir.path()).unwrap();
-    assert_eq!(everything(&store, id).len(), 303);
-    assert_eq!(only(&store).commands, 300);
+    assert_eq!((everything(&store, id).len(), only(&store).commands), (101, 100));
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_takes_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, approval) = (new_id(), new_approval());
+    let mut exports = Vec::new();
+    for round in 0..2 {
+        let recorder = SledRecorder::open(dir.path()).unwrap();
+        if round == 0 {
+            for entry in [opened(id, "alice"), held(id, 1, approval), closed(id, 1)] {
+                recorder.append(entry).await.unwrap();
+            }
+        }
+        // Before its end is on disk, then after it, and in another life of the gateway.
+        for _ in 0..2 {
+            recorder.append(answered(id, 1, approval, false)).await.unwrap();
+            recorder.append(command(id, 2, None)).await.unwrap();
+            recorder.flush().await.unwrap();
+            exports.push(export(&recorder.store(), id));
+        }
+        let store = recorder.store();
+        assert_eq!((everything(&store, id).len(), only(&store).commands), (3, 0));
+        assert_eq!(store.approval(approval).unwrap().unwrap().state, ApprovalState::Abandoned);
+        let key = PublicKey::from_pem(&store.public_key()).unwrap();
+        let report = verify(exports[0].as_bytes(), &key).unwrap();
+        assert_eq!((report.entries, report.complete), (3, true));
+    }
+    exports.dedup();
+    assert_eq!(exports.len(), 1);
 }
 
 #[tokio::test]

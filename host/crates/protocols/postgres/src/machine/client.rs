@@ -245,7 +245,7 @@ impl Machine {
         let summary = ResultSummary { status: "refused".into(), failed: true, ..ResultSummary::default() };
         match flight.finish(summary).await {
             Ok(()) => denial,
-            Err(error) => Denial { kind: DenialKind::Record, policy: None, reason: error.to_string() },
+            Err(error) => Denial::of(DenialKind::Record, error.to_string()),
         }
     }
 }

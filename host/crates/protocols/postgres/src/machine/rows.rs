@@ -114,7 +114,7 @@ fn is_refusable(plan: &MaskPlan) -> bool {
 /// The refusal of a result that is too long.
 pub fn too_many_rows(limit: u64) -> Denial {
     let reason = format!("the result has more than {limit} rows; ask for fewer, for example with LIMIT");
-    Denial { kind: DenialKind::Policy, policy: None, reason }
+    Denial::of(DenialKind::Policy, reason)
 }
 
 /// The masks that a batch got, by row and column.

@@ -149,10 +149,7 @@ fn shortened(value: &str) -> String {
     if !cut {
         return head;
     }
-    let hash = Sha256::digest(value).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let hash = sluicegate_core::hex(&Sha256::digest(value));
     format!("{head}... ({} bytes, SHA-256 {hash})", value.len())
 }
 
