@@ -21,7 +21,7 @@ _default:
 demo *ARGS: _setup policies _build
     @"$CARGO_TARGET_DIR/debug/sluicegate" demo --policies "{{ policies }}" {{ ARGS }}
 
-# Plays allow, mask, block and a hot reload by itself; fails if one of them did not happen.
+# Plays allow, mask, block, hold, reload, replay and proof by itself; fails if one of them did not happen.
 tour: (demo "--tour")
 
 # Runs every test, those against real servers and real clients included.
