@@ -11,7 +11,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use sluicegate_core::record;
+use sluicegate_core::{hex, record};
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 

@@ -161,7 +161,7 @@ impl Flight for Results {
 }
 
 fn unknown_target() -> Ruling {
-    let reason = "the target is no longer configured, so no policy can decide about it".to_owned();
+    let reason = "the target is no longer configured, so no policy can decide about it";
     let denial = Denial::of(DenialKind::PolicyFailure, reason);
     Ruling { denial: Some(denial), ..Ruling::default() }
 }
