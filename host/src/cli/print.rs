@@ -20,6 +20,9 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 /// What waits.
 pub const WAITS: Style = AnsiColor::Yellow.on_default().bold();
 
+/// Where a line ends in a text that is shown on one.
+const LINE_END: char = '⏎';
+
 /// Prints a listing, a script or a line. A reader that has seen enough, such as `head`, is no error.
 pub fn out(listing: impl Display) -> std::io::Result<()> {
     put(listing).map(drop)
@@ -102,9 +105,9 @@ pub fn time_of_day(milliseconds: i64) -> String {
     format_time(milliseconds, "%H:%M:%S%.3f")
 }
 
-/// A point in the record: date and time to the millisecond.
+/// A point in the record: date and time to the millisecond, with the zone's distance from UTC.
 pub fn moment(milliseconds: i64) -> String {
-    format_time(milliseconds, "%Y-%m-%d %H:%M:%S%.3f")
+    format_time(milliseconds, "%Y-%m-%d %H:%M:%S%.3f %:z")
 }
 
 /// How long a machine took.
@@ -133,23 +136,32 @@ pub fn duration(milliseconds: i64) -> String {
     }
 }
 
-/// A text of unknown origin on one line: control characters, which could steer the terminal, are
-/// written out.
+/// A text of unknown origin on one line: the ends of its lines are to be seen, because a comment may end
+/// there, and control characters, which could steer the terminal, are written out.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
         match c {
-            '\n' | '\t' | '\r' => out.push(' '),
-            c if steers(c) => out.extend(c.escape_unicode()),
+            '\r' if rest.peek() == Some(&'\n') => {}
+            '\n' | '\r' => out.push(LINE_END),
+            '\t' => out.push(' '),
+            c if steers(c) || c == LINE_END => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
     out
 }
 
+/// A value of unknown origin in quotes, which it cannot leave.
+pub fn quoted(value: &str) -> String {
+    format!("'{}'", printable(value).replace('\'', "''"))
+}
+
 /// The same for a text that keeps its lines.
 pub fn printable_lines(text: &str) -> Vec<String> {
-    text.trim_end().lines().map(|line| printable(line.trim_end())).collect()
+    let text = text.trim_end().replace("\r\n", "\n");
+    text.split(['\n', '\r']).map(|line| printable(line.trim_end())).collect()
 }
 
 /// A text of unknown origin on one line, with at most so many characters.
@@ -180,7 +192,23 @@ mod tests {
 
     #[test]
     fn a_client_s_text_cannot_steer_the_terminal() {
-        assert_eq!(printable("select 1\n-- \u{1b}[2J\u{202e}x\u{7}"), "select 1 -- \\u{1b}[2J\\u{202e}x\\u{7}");
+        assert_eq!(printable("select 1\n-- \u{1b}[2J\u{202e}x\u{7}"), "select 1⏎-- \\u{1b}[2J\\u{202e}x\\u{7}");
+    }
+
+    #[test]
+    fn where_a_comment_ends_is_seen_and_cannot_be_feigned() {
+        let all = ["a -- b\nor true", "a -- b\r\nor true", "a -- b\ror true"];
+        assert_eq!(all.map(printable), ["a -- b⏎or true"; 3]);
+        assert_eq!(all.map(printable_lines), [["a -- b", "or true"]; 3]);
+        assert_eq!(printable("a -- b⏎or true"), "a -- b\\u{23ce}or true");
+        assert_eq!(quoted("a', $2 = 'b\n"), "'a'', $2 = ''b⏎'");
+    }
+
+    #[test]
+    fn a_moment_says_how_far_it_is_from_utc() {
+        let shown = moment(0);
+        let offset = shown.rsplit(' ').next().unwrap();
+        assert!(offset.starts_with(['+', '-']) && offset.len() == 6, "{shown}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ use super::print::time;
 
 /// How long to wait until a gateway that went away is asked again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Sessions or approvals asked for at once.
+const PAGE: usize = 200;
 /// The HTTP status that says that credentials are not, or no longer, good.
 const UNAUTHORIZED: u16 = 401;
 
@@ -202,6 +204,24 @@ impl Source {
             Self::Gateway(gateway) => Ok(gateway.client.answer(id, approved, note).await?),
             Self::Store(_) => bail!("no gateway runs here, so nothing waits for an answer"),
         }
+    }
+}
+
+/// Asks for page after page, each older than the last item of the one before, until so many items are there.
+/// Returns them with the `next` of the last page.
+pub async fn pages<T, I: Copy>(
+    wanted: usize,
+    mut before: Option<I>,
+    mut page: impl AsyncFnMut(Option<I>, usize) -> anyhow::Result<(Vec<T>, Option<I>)>,
+) -> anyhow::Result<(Vec<T>, Option<I>)> {
+    let mut found = Vec::new();
+    loop {
+        let (items, next) = page(before, PAGE.min(wanted - found.len())).await?;
+        found.extend(items);
+        if next.is_none() || found.len() >= wanted {
+            return Ok((found, next));
+        }
+        before = next;
     }
 }
 

@@ -145,6 +145,22 @@ pub enum SessionVerdict {
     Allowed,
 }
 
+impl SessionVerdict {
+    /// Every verdict, the gravest first.
+    pub const ALL: [Self; 5] = [Self::Refused, Self::Denied, Self::Held, Self::Masked, Self::Allowed];
+
+    /// Its word in the API and on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::Held => "held",
+            Self::Masked => "masked",
+            Self::Allowed => "allowed",
+        }
+    }
+}
+
 impl SessionSummary {
     /// Whether this came of it.
     pub fn has(&self, verdict: SessionVerdict) -> bool {
@@ -186,6 +202,22 @@ pub struct SessionFilter {
     pub limit: usize,
 }
 
+impl SessionFilter {
+    /// Whether it asks for this session; the page, that is `before` and `limit`, aside.
+    pub fn wants(&self, session: &SessionSummary) -> bool {
+        is_named(self.user.as_ref(), &session.user)
+            && is_named(self.target.as_ref(), &session.target)
+            && self.verdict.is_none_or(|verdict| session.has(verdict))
+            && self.table.as_ref().is_none_or(|table| session.may_name(table))
+            && self.since.is_none_or(|since| session.opened_at >= since)
+            && self.until.is_none_or(|until| session.opened_at < until)
+    }
+}
+
+fn is_named(wanted: Option<&String>, name: &str) -> bool {
+    wanted.is_none_or(|wanted| wanted == name)
+}
+
 /// Some sessions, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SessionPage {
@@ -203,7 +235,8 @@ pub struct KeptEntry {
     pub number: u64,
     /// The chain's hash up to and with it: SHA-256, in hexadecimal.
     pub hash: String,
-    /// The entry.
+    /// The entry; in JSON its fields stand beside these.
+    #[serde(flatten)]
     pub entry: Entry,
 }
 
@@ -238,6 +271,15 @@ pub struct ApprovalFilter {
     pub before: Option<ApprovalId>,
     /// How many at most.
     pub limit: usize,
+}
+
+impl ApprovalFilter {
+    /// Whether it asks for this approval; the page, that is `before` and `limit`, aside.
+    pub fn wants(&self, approval: &Approval) -> bool {
+        self.state.is_none_or(|state| state == approval.state)
+            && is_named(self.requester.as_ref(), &approval.requester)
+            && is_named(self.target.as_ref(), &approval.target)
+    }
 }
 
 /// Some approvals, newest first.

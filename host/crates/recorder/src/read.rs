@@ -54,7 +54,7 @@ impl Store {
             }
             let summary: SessionSummary = format::unpack(&found?.1)?;
             last = Some(summary.id);
-            if is_wanted(filter, &summary) {
+            if filter.wants(&summary) {
                 page.items.push(summary);
             }
         }
@@ -97,28 +97,12 @@ impl Store {
             }
             let approval: Approval = format::unpack(&found?.1)?;
             last = Some(approval.id);
-            if filter.state.is_none_or(|state| state == approval.state)
-                && is_named(filter.requester.as_ref(), &approval.requester)
-                && is_named(filter.target.as_ref(), &approval.target)
-            {
+            if filter.wants(&approval) {
                 page.items.push(approval);
             }
         }
         Ok(page)
     }
-}
-
-fn is_wanted(filter: &SessionFilter, summary: &SessionSummary) -> bool {
-    is_named(filter.user.as_ref(), &summary.user)
-        && is_named(filter.target.as_ref(), &summary.target)
-        && filter.verdict.is_none_or(|verdict| summary.has(verdict))
-        && filter.table.as_ref().is_none_or(|table| summary.may_name(table))
-        && filter.since.is_none_or(|since| summary.opened_at >= since)
-        && filter.until.is_none_or(|until| summary.opened_at < until)
-}
-
-fn is_named(wanted: Option<&String>, is: &str) -> bool {
-    wanted.is_none_or(|name| name == is)
 }
 
 /// The id before every one that was made at this time or later (RFC 9562, section 5.7: the first 48 bits

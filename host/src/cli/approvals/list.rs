@@ -9,11 +9,9 @@ use sluicegate_core::{
 use crate::cli::{
     Output,
     print::{BOLD, brief, duration, is_narrow, json, out, printable, table, time},
-    source::Source,
+    source::{Source, pages},
 };
 
-/// Approvals asked for at once.
-const PAGE: usize = 200;
 /// The most characters of a command in the table.
 const MAX_TEXT: usize = 300;
 /// The columns that the table needs.
@@ -78,18 +76,13 @@ impl List {
 
 /// The newest approvals, as many as wanted.
 pub async fn find(source: &mut Source, mut filter: ApprovalFilter, wanted: usize) -> anyhow::Result<ApprovalPage> {
-    let mut found = ApprovalPage { items: Vec::new(), next: None };
-    while found.items.len() < wanted {
-        filter.limit = PAGE.min(wanted - found.items.len());
-        let page = source.approvals(&filter).await?;
-        found.items.extend(page.items);
-        found.next = page.next;
-        filter.before = page.next;
-        if page.next.is_none() {
-            break;
-        }
-    }
-    Ok(found)
+    let (items, next) = pages(wanted, filter.before, async |before, limit| {
+        (filter.before, filter.limit) = (before, limit);
+        let ApprovalPage { items, next } = source.approvals(&filter).await?;
+        Ok((items, next))
+    })
+    .await?;
+    Ok(ApprovalPage { items, next })
 }
 
 fn listing(page: &ApprovalPage, now: i64, narrow: bool) -> String {

@@ -8,7 +8,7 @@ use sluicegate_core::{
     sessions::{KeptEntry, SessionFilter, SessionSummary},
 };
 
-use super::{show::Placed, transcript::Transcript};
+use super::{list::find, transcript::Transcript};
 use crate::cli::{
     Output,
     print::{json_line, put},
@@ -17,8 +17,6 @@ use crate::cli::{
 
 /// How often the gateway is asked.
 const PERIOD: Duration = Duration::from_millis(700);
-/// Sessions on a page of the listing.
-const PAGE: usize = 200;
 /// How many sessions are followed at once; beyond that the oldest are let go.
 const MAX_FOLLOWED: usize = 200;
 /// How many of the newest sessions are looked through for open ones.
@@ -90,7 +88,7 @@ impl Follow {
     async fn all(&self, source: &mut Source) -> anyhow::Result<()> {
         let mut followed: BTreeMap<SessionId, Followed> = BTreeMap::new();
         let mut seen = Seen::default();
-        for summary in newest(source, None, MAX_LOOKED_THROUGH).await? {
+        for summary in newest(source, None).await? {
             seen.is_new(&summary);
             if summary.closed_at.is_none() && followed.len() < MAX_FOLLOWED {
                 followed.insert(summary.id, Followed::among_others(&summary, summary.entries));
@@ -113,7 +111,7 @@ impl Follow {
         followed: &mut BTreeMap<SessionId, Followed>,
         seen: &mut Seen,
     ) -> anyhow::Result<bool> {
-        for summary in newest(source, Some(seen.cutoff()), MAX_LOOKED_THROUGH).await? {
+        for summary in newest(source, Some(seen.cutoff())).await? {
             if seen.is_new(&summary) {
                 followed.insert(summary.id, Followed::among_others(&summary, 0));
             }
@@ -141,7 +139,7 @@ impl Follow {
         for kept in entries {
             followed.next = kept.number.saturating_add(1);
             let line = match self.output {
-                Output::Json => Some(json_line(&Placed::from(kept))?),
+                Output::Json => Some(json_line(kept)?),
                 Output::Text => followed.transcript.tell(kept),
             };
             if let Some(line) = line
@@ -155,18 +153,9 @@ impl Follow {
 }
 
 /// The newest sessions, newest first, of those that opened then or later.
-async fn newest(source: &mut Source, since: Option<i64>, most: usize) -> anyhow::Result<Vec<SessionSummary>> {
-    let mut filter = SessionFilter { since, limit: PAGE, ..SessionFilter::default() };
-    let mut found = Vec::new();
-    while found.len() < most {
-        let page = source.sessions(&filter).await?;
-        found.extend(page.items);
-        filter.before = page.next;
-        if page.next.is_none() {
-            break;
-        }
-    }
-    Ok(found)
+async fn newest(source: &mut Source, since: Option<i64>) -> anyhow::Result<Vec<SessionSummary>> {
+    let filter = SessionFilter { since, ..SessionFilter::default() };
+    Ok(find(source, filter, MAX_LOOKED_THROUGH).await?.items)
 }
 
 impl Followed {

@@ -10,21 +10,12 @@ use super::show::in_all;
 use crate::cli::{
     Output,
     print::{BOLD, duration, is_narrow, json, out, printable, table, time},
-    source::Source,
+    source::{Source, pages},
     when,
 };
 
-/// Sessions asked for at once.
-const PAGE: usize = 200;
 /// The columns that the table needs.
 const TABLE_WIDTH: u16 = 140;
-const VERDICTS: [(&str, SessionVerdict); 5] = [
-    ("refused", SessionVerdict::Refused),
-    ("denied", SessionVerdict::Denied),
-    ("held", SessionVerdict::Held),
-    ("masked", SessionVerdict::Masked),
-    ("allowed", SessionVerdict::Allowed),
-];
 
 #[derive(Debug, clap::Args)]
 pub struct List {
@@ -59,25 +50,14 @@ pub struct List {
 }
 
 fn verdict() -> impl TypedValueParser<Value = SessionVerdict> {
-    let words = PossibleValuesParser::new(VERDICTS.map(|(word, _)| word));
-    words.map(|word| VERDICTS.iter().find(|(is, _)| *is == word).map_or(SessionVerdict::Allowed, |(_, is)| *is))
+    PossibleValuesParser::new(SessionVerdict::ALL.map(SessionVerdict::word))
+        .try_map(|word| SessionVerdict::ALL.into_iter().find(|verdict| verdict.word() == word).ok_or("no such verdict"))
 }
 
 impl List {
     /// Prints the sessions.
     pub async fn run(&self, source: &mut Source) -> anyhow::Result<()> {
-        let found = self.find(source).await?;
-        match self.output {
-            Output::Json => out(json(&found)?)?,
-            Output::Text if found.items.is_empty() => out("no sessions")?,
-            Output::Text => out(listing(&found, is_narrow(TABLE_WIDTH)))?,
-        }
-        Ok(())
-    }
-
-    async fn find(&self, source: &mut Source) -> anyhow::Result<SessionPage> {
-        let wanted = usize::try_from(self.limit)?;
-        let mut filter = SessionFilter {
+        let filter = SessionFilter {
             user: self.user.clone(),
             target: self.target.clone(),
             verdict: self.verdict,
@@ -85,21 +65,27 @@ impl List {
             since: self.since,
             until: self.until,
             before: self.before,
-            limit: PAGE,
+            limit: 0,
         };
-        let mut found = SessionPage { items: Vec::new(), next: None };
-        while found.items.len() < wanted {
-            filter.limit = PAGE.min(wanted - found.items.len());
-            let page = source.sessions(&filter).await?;
-            found.items.extend(page.items);
-            found.next = page.next;
-            filter.before = page.next;
-            if page.next.is_none() {
-                break;
-            }
+        let found = find(source, filter, usize::try_from(self.limit)?).await?;
+        match self.output {
+            Output::Json => out(json(&found)?)?,
+            Output::Text if found.items.is_empty() => out("no sessions")?,
+            Output::Text => out(listing(&found, is_narrow(TABLE_WIDTH)))?,
         }
-        Ok(found)
+        Ok(())
     }
+}
+
+/// The newest sessions, as many as wanted.
+pub async fn find(source: &mut Source, mut filter: SessionFilter, wanted: usize) -> anyhow::Result<SessionPage> {
+    let (items, next) = pages(wanted, filter.before, async |before, limit| {
+        (filter.before, filter.limit) = (before, limit);
+        let SessionPage { items, next } = source.sessions(&filter).await?;
+        Ok((items, next))
+    })
+    .await?;
+    Ok(SessionPage { items, next })
 }
 
 fn listing(page: &SessionPage, narrow: bool) -> String {

@@ -2,12 +2,7 @@
 
 use std::io::Write as _;
 
-use serde::Serialize;
-use sluicegate_core::{
-    SessionId,
-    record::Entry,
-    sessions::{KeptEntry, SessionSummary},
-};
+use sluicegate_core::{SessionId, sessions::SessionSummary};
 
 use super::events;
 use crate::cli::{
@@ -25,21 +20,6 @@ pub struct Show {
     output: Output,
 }
 
-/// An entry in JSON: the event with its place in the chain.
-#[derive(Serialize)]
-pub struct Placed<'a> {
-    number: u64,
-    hash: &'a str,
-    #[serde(flatten)]
-    entry: &'a Entry,
-}
-
-impl<'a> From<&'a KeptEntry> for Placed<'a> {
-    fn from(kept: &'a KeptEntry) -> Self {
-        Self { number: kept.number, hash: &kept.hash, entry: &kept.entry }
-    }
-}
-
 impl Show {
     /// Prints the session page by page, so that it need not fit in memory.
     pub async fn run(&self, source: &mut Source) -> anyhow::Result<()> {
@@ -53,7 +33,7 @@ impl Show {
             for kept in &page.entries {
                 reading = match self.output {
                     Output::Text => put(events::entry(kept))?,
-                    Output::Json => put(format!("{separator}{}", json_line(&Placed::from(kept))?))?,
+                    Output::Json => put(format!("{separator}{}", json_line(kept)?))?,
                 };
                 separator = ",";
                 if !reading {

@@ -108,13 +108,8 @@ fn merge(
     };
     let all = page.items.into_iter().chain(live.into_iter().filter(belongs));
     let newest_first: BTreeMap<_, _> = all.map(|approval| (Reverse(approval.id), approval)).collect();
-    let wanted = |approval: &Approval| {
-        filter.state.is_none_or(|state| state == approval.state)
-            && filter.requester.as_ref().is_none_or(|requester| *requester == approval.requester)
-            && filter.target.as_ref().is_none_or(|target| *target == approval.target)
-    };
     let mut items: Vec<_> =
-        newest_first.into_values().filter(|approval| wanted(approval) && may_see(approval)).collect();
+        newest_first.into_values().filter(|approval| filter.wants(approval) && may_see(approval)).collect();
     let mut next = page.next;
     if items.len() > filter.limit {
         items.truncate(filter.limit);

@@ -15,17 +15,10 @@ impl Query {
     }
 
     pub(super) fn of_sessions(filter: &SessionFilter) -> Result<Self, ClientError> {
-        let verdict = filter.verdict.map(|verdict| match verdict {
-            SessionVerdict::Refused => "refused",
-            SessionVerdict::Denied => "denied",
-            SessionVerdict::Held => "held",
-            SessionVerdict::Masked => "masked",
-            SessionVerdict::Allowed => "allowed",
-        });
         let query = Self::new("/api/v1/sessions")
             .with("user", filter.user.as_ref())
             .with("target", filter.target.as_ref())
-            .with("verdict", verdict)
+            .with("verdict", filter.verdict.map(SessionVerdict::word))
             .with("table", filter.table.as_ref())
             .with("since", filter.since.map(time).transpose()?)
             .with("until", filter.until.map(time).transpose()?)

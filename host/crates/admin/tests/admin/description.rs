@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::stage::{Stage, basic};
+use crate::{
+    record::KNOWN,
+    stage::{Stage, basic},
+};
 
 #[tokio::test]
 async fn what_is_described_is_there_and_nothing_else() {
@@ -42,6 +45,24 @@ async fn references_lead_somewhere() {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(description.pointer(pointer).is_some(), "{reference}");
     }
+}
+
+#[tokio::test]
+async fn an_entry_has_the_fields_that_are_described() {
+    let network = Stage::new().listen().await;
+    let description = network.get("/openapi.json", &basic("eve")).await.body;
+    let view = network.get(&format!("/api/v1/sessions/{}", KNOWN.0), &basic("ann")).await.body;
+    let mut fields = Vec::new();
+    for part in description.pointer("/components/schemas/KeptEntry/allOf").unwrap().as_array().unwrap() {
+        let reference = part["$ref"].as_str().map(|path| description.pointer(&path[1..]).unwrap());
+        let schema = reference.unwrap_or(part);
+        assert_eq!(schema["required"].as_array().unwrap().len(), schema["properties"].as_object().unwrap().len());
+        fields.extend(schema["properties"].as_object().unwrap().keys());
+    }
+    fields.sort();
+    let mut written: Vec<_> = view["entries"][0].as_object().unwrap().keys().collect();
+    written.sort();
+    assert_eq!(fields, written);
 }
 
 fn collect(value: &Value, references: &mut Vec<String>) {

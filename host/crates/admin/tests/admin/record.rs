@@ -93,12 +93,7 @@ impl Recorder for Ledger {
 
 impl ApprovalReader for Ledger {
     fn list_approvals(&self, filter: &ApprovalFilter) -> Result<ApprovalPage, ReadError> {
-        let wanted = |a: &Approval| {
-            filter.before.is_none_or(|before| a.id < before)
-                && filter.state.is_none_or(|state| a.state == state)
-                && filter.requester.as_ref().is_none_or(|requester| *requester == a.requester)
-                && filter.target.as_ref().is_none_or(|target| *target == a.target)
-        };
+        let wanted = |a: &Approval| filter.before.is_none_or(|before| a.id < before) && filter.wants(a);
         let mut items: Vec<_> = self.approvals().into_iter().filter(wanted).collect();
         let more = items.len() > filter.limit;
         items.truncate(filter.limit);

@@ -119,7 +119,10 @@ async fn the_wire_is_plain_json_and_errors_are_problems() {
     assert_eq!((status, &list["next"], &list["items"][0]["rows"]), (200, &Value::Null, &json!(50)));
     assert_eq!(list["items"][0]["id"], json!("00000000-0000-0000-0000-000000000007"));
     let (_, _, view) = ask("GET /api/v1/sessions/00000000-0000-0000-0000-000000000007").await;
-    assert_eq!(view["entries"][0]["entry"]["event"], json!({"closed": {"commands": 0, "reason": "the client left"}}));
+    let event = json!({"closed": {"commands": 0, "reason": "the client left"}});
+    let session = "00000000-0000-0000-0000-000000000007";
+    let entry = json!({"number": 0, "hash": "00".repeat(32), "session": session, "at": 5, "event": event});
+    assert_eq!(view["entries"], json!([entry]));
 
     for (line, expected) in [
         ("GET /api/v1/sessions?limit=0", 400),

@@ -16,8 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sluicegate_admin::{Api, ApiParts, Door, Policies, router, serve_tcp};
 use sluicegate_core::{
-    Approval, Approvals, Authenticator, Batch, Command, Gate, GateParts, GatedSession, Halt, Hello, HoldEnd,
-    HoldInTransaction, Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
+    Approval, Approvals, Authenticator, Batch, Command, Gate, GateParts, GatedSession, Halt, Hello,
+    Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
     approvals::{Announcer, ApprovalLimits},
     identity::Tokens,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -179,7 +179,7 @@ impl Stage {
             approvals: Arc::clone(&approvals),
         });
         let allow = CAST.map(|(_, group)| Principal::Group(group.to_owned())).to_vec();
-        let access = TargetAccess { protocol: "test", allow, hold_in_transaction: HoldInTransaction::Allow };
+        let access = TargetAccess { protocol: "test", allow };
         gate.set_targets(["orders", "stock"].map(|name| (name.to_owned(), access.clone())).into());
         let api = Api::new(ApiParts {
             sessions: Arc::clone(&ledger) as _,
@@ -255,7 +255,7 @@ impl Held {
 
     /// The client cancels.
     pub async fn cancel(mut self) {
-        self.session.end_hold(HoldEnd::Cancelled("the client cancelled".to_owned()));
+        self.session.end_hold(Denial::of(DenialKind::Cancelled, "the client cancelled"));
         self.outcome().await.unwrap_err();
     }
 }
