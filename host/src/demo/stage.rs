@@ -52,7 +52,7 @@ impl Stage {
 
     /// The public key with which its exports are verified.
     pub fn public_key(&self) -> PathBuf {
-        self.folder.path().join("data").join("record.pub")
+        self.folder.path().join("data").join(sluicegate_recorder::PUBLIC_KEY_FILE)
     }
 
     /// A module's path in the watched folder.

@@ -12,17 +12,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::StoreError,
-    proof::{PublicKey, SigningKey},
+    proof::{MAX_FILE_BYTES, PublicKey, SigningKey},
 };
 
 const PRIVATE: &str = "record.key";
-const PUBLIC: &str = "record.pub";
-/// The most bytes of a key's file.
-const MAX_BYTES: u64 = 4096;
+/// The public key's name within the data folder.
+pub const PUBLIC_KEY_FILE: &str = "record.pub";
 
 /// The key under `data_dir`; a new one where there is none. Both files are on disk when this returns.
 pub(crate) fn load_or_make(data_dir: &Path) -> Result<SigningKey, StoreError> {
-    let (private, public) = (data_dir.join(PRIVATE), data_dir.join(PUBLIC));
+    let (private, public) = (data_dir.join(PRIVATE), data_dir.join(PUBLIC_KEY_FILE));
     let key = match read_private(&private)? {
         Some(key) => key,
         None if public.exists() => {
@@ -48,7 +47,7 @@ pub(crate) fn load_or_make(data_dir: &Path) -> Result<SigningKey, StoreError> {
 
 /// The public key under `data_dir`.
 pub(crate) fn public(data_dir: &Path) -> Result<PublicKey, StoreError> {
-    read_public(&data_dir.join(PUBLIC))
+    read_public(&data_dir.join(PUBLIC_KEY_FILE))
 }
 
 fn read_private(path: &Path) -> Result<Option<SigningKey>, StoreError> {
@@ -63,15 +62,13 @@ fn read_private(path: &Path) -> Result<Option<SigningKey>, StoreError> {
         return Err(StoreError::Key { path: path.to_owned(), why });
     }
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|source| refuse(path, source))?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(|source| refuse(path, source))?;
     SigningKey::from_pkcs8(&bytes).map(Some).map_err(StoreError::NoKey)
 }
 
 fn read_public(path: &Path) -> Result<PublicKey, StoreError> {
-    let mut pem = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut pem));
-    read.map_err(|source| refuse(path, source))?;
-    PublicKey::from_pem(&pem).map_err(StoreError::NoKey)
+    let file = File::open(path).map_err(|source| refuse(path, source))?;
+    PublicKey::read(file).map_err(StoreError::NoKey)
 }
 
 /// Writes a file all at once: it is there whole and on disk, or not at all.

@@ -26,6 +26,7 @@ mod upgrade;
 mod writer;
 
 pub use error::StoreError;
+pub use keyfile::PUBLIC_KEY_FILE;
 pub use recorder::{Pace, SledRecorder};
 pub use retention::{Removed, Retention};
 pub use store::Store;

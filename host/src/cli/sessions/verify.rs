@@ -9,9 +9,11 @@ use std::{
 };
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
-use sluicegate_core::record::{Entry, Event};
-use sluicegate_recorder::proof::{Fault, PublicKey, Report, verify};
+use serde::Serialize;
+use sluicegate_recorder::{
+    PUBLIC_KEY_FILE,
+    proof::{Fault, Opening, PublicKey, Report, verify},
+};
 
 use super::fields_text;
 use crate::cli::{
@@ -19,12 +21,6 @@ use crate::cli::{
     print::{BAD, GOOD, WAITS, json, moment, out, printable},
 };
 
-/// The public key's name within the data folder.
-const KEY_FILE: &str = "record.pub";
-/// The most bytes that a key's file may have.
-const MAX_KEY_BYTES: u64 = 4096;
-/// The most bytes of an export's second line that are kept to say whose session it is.
-const MAX_OPENING_BYTES: usize = 1024 * 1024;
 /// The exit code where all is proven that is there, and it is not the whole session.
 const INCOMPLETE: u8 = 3;
 
@@ -44,22 +40,11 @@ pub struct Verify {
     output: Output,
 }
 
-/// Whose session it is, as its first entry says.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-struct Whose {
-    user: String,
-    target: String,
-    client: String,
-    opened_at: i64,
-}
-
 #[derive(Serialize)]
 struct Proven<'a> {
     proven: bool,
     #[serde(flatten)]
     report: &'a Report,
-    #[serde(flatten)]
-    whose: &'a Whose,
 }
 
 #[derive(Serialize)]
@@ -80,10 +65,8 @@ impl Verify {
         } else {
             Box::new(File::open(&self.file).with_context(|| format!("the export `{path}` cannot be read"))?)
         };
-        let mut opening = Vec::new();
-        let reader = BufReader::with_capacity(64 * 1024, Tee { input, opening: &mut opening, line: 1 });
-        match verify(reader, &key) {
-            Ok(report) => self.proven(&report, &whose(&opening)),
+        match verify(BufReader::with_capacity(64 * 1024, input), &key) {
+            Ok(report) => self.proven(&report),
             Err(Fault::Io(error)) => Err(error).with_context(|| format!("the export `{path}` cannot be read")),
             Err(fault) => self.broken(&fault),
         }
@@ -93,20 +76,19 @@ impl Verify {
         let path = match &self.key {
             Some(path) => path.clone(),
             None => {
-                crate::config::data_dir(config).context("name the gateway's public key with `--key`")?.join(KEY_FILE)
+                let data_dir = crate::config::data_dir(config).context("name the gateway's public key with `--key`")?;
+                data_dir.join(PUBLIC_KEY_FILE)
             }
         };
         let refused = || format!("the public key `{}` cannot be used", path.display());
-        let mut pem = String::new();
         let file = File::open(&path).with_context(refused)?;
-        file.take(MAX_KEY_BYTES).read_to_string(&mut pem).with_context(refused)?;
-        PublicKey::from_pem(&pem).with_context(refused)
+        PublicKey::read(file).with_context(refused)
     }
 
-    fn proven(&self, report: &Report, whose: &Whose) -> anyhow::Result<ExitCode> {
+    fn proven(&self, report: &Report) -> anyhow::Result<ExitCode> {
         match self.output {
-            Output::Json => out(json(&Proven { proven: true, report, whose })?)?,
-            Output::Text => out(proven_text(report, whose))?,
+            Output::Json => out(json(&Proven { proven: true, report })?)?,
+            Output::Text => out(proven_text(report))?,
         }
         Ok(if report.complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
     }
@@ -126,7 +108,8 @@ impl Verify {
     }
 }
 
-fn proven_text(report: &Report, whose: &Whose) -> String {
+fn proven_text(report: &Report) -> String {
+    let whose = |part: fn(&Opening) -> String| report.opening.as_ref().map(part).unwrap_or_default();
     let last = report.entries.saturating_sub(1);
     let verdict = if report.complete {
         format!("{GOOD}proven{GOOD:#}: the whole session, unchanged, in order and signed")
@@ -138,10 +121,10 @@ fn proven_text(report: &Report, whose: &Whose) -> String {
     };
     let fields = [
         ("session", report.session.to_string()),
-        ("user", whose.user.clone()),
-        ("target", whose.target.clone()),
-        ("client", whose.client.clone()),
-        ("opened", moment(whose.opened_at)),
+        ("user", whose(|opening| opening.user.clone())),
+        ("target", whose(|opening| opening.target.clone())),
+        ("client", whose(|opening| opening.client.clone())),
+        ("opened", whose(|opening| moment(opening.opened_at))),
         (
             "entries",
             match report.entries {
@@ -155,78 +138,19 @@ fn proven_text(report: &Report, whose: &Whose) -> String {
     format!("{verdict}\n{}", fields_text(&fields)).trim_end().to_owned()
 }
 
-/// Reads whose session it is from the export's second line, which was proven before.
-fn whose(line: &[u8]) -> Whose {
-    #[derive(Deserialize)]
-    struct Line {
-        entry: serde_json::Value,
-    }
-    let Ok(Line { mut entry }) = serde_json::from_slice(line) else { return Whose::default() };
-    if let Some(fields) = entry.as_object_mut() {
-        fields.insert("session".to_owned(), serde_json::json!(uuid::Uuid::nil()));
-    }
-    let Ok(Entry { at, event, .. }) = serde_json::from_value(entry) else { return Whose::default() };
-    let (user, target, client) = match event {
-        Event::Opened(event) => (event.user, event.target, event.client),
-        Event::Refused(event) => (event.user, event.target, event.client),
-        _ => return Whose::default(),
-    };
-    Whose { user, target, client, opened_at: at }
-}
-
-/// Reads on and keeps the second line.
-struct Tee<'a, R> {
-    input: R,
-    opening: &'a mut Vec<u8>,
-    line: u8,
-}
-
-impl<R: Read> Read for Tee<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let size = self.input.read(buffer)?;
-        for byte in buffer.iter().take(size) {
-            if self.line > 2 {
-                break;
-            }
-            match byte {
-                b'\n' => self.line += 1,
-                _ if self.line == 2 && self.opening.len() < MAX_OPENING_BYTES => self.opening.push(*byte),
-                _ => {}
-            }
-        }
-        Ok(size)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn whose_session_it_is_stands_in_the_second_line() {
-        let opened = r#"{"user":"alice","groups":[],"target":"orders","protocol":"postgres","client":"::1:5",
-            "authentication":"secret","application":"psql","policies":[],"opinions":[]}"#
-            .replace('\n', "");
-        let second =
-            format!(r#"{{"number":0,"entry":{{"at":7,"event":{{"opened":{opened}}}}},"packed":"","hash":""}}"#);
-        let text = format!("{{\"first\":1}}\n{second}\n{{\"third\":3}}\n");
-        let mut opening = Vec::new();
-        // One byte at a time, as a pipe may.
-        let tee = Tee { input: text.as_bytes(), opening: &mut opening, line: 1 };
-        let passed: Vec<u8> = BufReader::with_capacity(1, tee).bytes().collect::<Result<_, _>>().unwrap();
-        assert_eq!(passed, text.as_bytes());
-        assert_eq!(opening, second.as_bytes());
-        let whose = whose(&opening);
-        assert_eq!((whose.user.as_str(), whose.target.as_str(), whose.opened_at), ("alice", "orders", 7));
-        assert_eq!(super::whose(b"nonsense"), Whose::default());
-    }
-
-    #[test]
     fn an_open_session_is_not_called_whole() {
         let session = sluicegate_core::SessionId(uuid::Uuid::nil());
-        let mut report = Report { session, key: "ab".to_owned(), entries: 1, complete: false, signed_at: 0 };
-        let whose = Whose { user: "e\u{1b}ve".to_owned(), ..Whose::default() };
-        let plain = |report: &Report| anstream::adapter::strip_str(&proven_text(report, &whose)).to_string();
+        let mut report =
+            Report { session, key: "ab".to_owned(), entries: 1, complete: false, signed_at: 0, opening: None };
+        let plain = |report: &Report| anstream::adapter::strip_str(&proven_text(report)).to_string();
+        assert!(!plain(&report).contains("user"), "nobody knows whose it is");
+        let [user, target, client] = ["e\u{1b}ve", "orders", "::1:5"].map(str::to_owned);
+        report.opening = Some(Opening { user, target, client, opened_at: 0 });
         let open = plain(&report);
         assert!(
             open.starts_with("proven up to entry 0: the session was open") && open.contains("1 entry, number 0"),

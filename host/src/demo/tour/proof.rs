@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context;
 use sluicegate_core::{SessionId, sessions::SessionPage};
+use sluicegate_recorder::PUBLIC_KEY_FILE as KEY;
 
 use super::{held::AGREED, player::Player};
 use crate::demo::stage::Stage;
@@ -12,7 +13,6 @@ use crate::demo::stage::Stage;
 /// How long the end of a session may take to be recorded.
 const LIMIT: Duration = Duration::from_secs(10);
 const EXPORT: &str = "session.jsonl";
-const KEY: &str = "record.pub";
 
 /// Plays the session with the approved hold again.
 pub async fn replay(player: &mut Player<'_>, session: SessionId) -> anyhow::Result<()> {

@@ -1,6 +1,9 @@
 //! The gateway's key for its record: Ed25519, by ring.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Read},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ring::{
@@ -16,6 +19,8 @@ const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
 const END: &str = "-----END PUBLIC KEY-----";
 /// Bytes of a public key.
 const PUBLIC_BYTES: usize = 32;
+/// The most bytes of a key's file.
+pub(crate) const MAX_FILE_BYTES: u64 = 4096;
 /// Bytes of a signature.
 pub(super) const SIGNATURE_BYTES: usize = 64;
 
@@ -25,6 +30,9 @@ pub enum KeyError {
     /// The text is no public key.
     #[error("this is not an Ed25519 public key in PEM: take `record.pub` from the gateway's data folder")]
     Public,
+    /// The public key's file cannot be read.
+    #[error("the public key cannot be read; check its file")]
+    Io(#[from] io::Error),
     /// The bytes are no private key.
     #[error("this is not an Ed25519 private key in PKCS#8: restore `record.key` from a backup")]
     Private,
@@ -42,6 +50,13 @@ pub type Fingerprint = Hash;
 pub struct PublicKey([u8; PUBLIC_BYTES]);
 
 impl PublicKey {
+    /// Reads a key's file, 4 KiB of it at most. Blocks on the reader.
+    pub fn read(file: impl Read) -> Result<Self, KeyError> {
+        let mut pem = String::new();
+        file.take(MAX_FILE_BYTES).read_to_string(&mut pem)?;
+        Self::from_pem(&pem)
+    }
+
     /// Reads a key in PEM, as `record.pub` has it.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         let body = pem.trim().strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END)).ok_or(KeyError::Public)?;

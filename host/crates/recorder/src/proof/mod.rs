@@ -17,10 +17,11 @@ mod key;
 mod readable;
 mod verify;
 
+pub(crate) use self::key::MAX_FILE_BYTES;
 pub use self::{
     chain::{Chain, Hash},
     fault::Fault,
     head::{Head, SignedHead},
     key::{Fingerprint, KeyError, PublicKey, SigningKey},
-    verify::{MAX_LINE_BYTES, Report, verify},
+    verify::{MAX_LINE_BYTES, Opening, Report, verify},
 };

@@ -3,7 +3,10 @@
 use std::io::{BufRead, Read};
 
 use serde::Serialize;
-use sluicegate_core::SessionId;
+use sluicegate_core::{
+    SessionId,
+    record::{Entry, Event},
+};
 
 use super::{
     chain::{Chain, Hash},
@@ -12,6 +15,7 @@ use super::{
     head::SignedHead,
     key::{Fingerprint, PublicKey},
 };
+use crate::block;
 
 /// The most bytes of a line. The largest entry, every character of it escaped, stays far below.
 pub const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
@@ -31,6 +35,35 @@ pub struct Report {
     pub complete: bool,
     /// When the last head was signed, in milliseconds since the Unix epoch.
     pub signed_at: i64,
+    /// Whose session it is; none where its first entry is of a kind that this version does not know. In JSON its
+    /// fields stand beside the others.
+    #[serde(flatten)]
+    pub opening: Option<Opening>,
+}
+
+/// Whose session it is, as its first entry says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Opening {
+    /// Who; for a session that was refused, the name as claimed.
+    pub user: String,
+    /// Where to; for a session that was refused, the target as asked for.
+    pub target: String,
+    /// The client's address.
+    pub client: String,
+    /// When it opened or was refused, in milliseconds since the Unix epoch.
+    pub opened_at: i64,
+}
+
+impl Opening {
+    fn of(session: SessionId, packed: &[u8]) -> Option<Self> {
+        let Entry { at: opened_at, event, .. } = block::unpack(session, packed).ok()?;
+        let (user, target, client) = match event {
+            Event::Opened(event) => (event.user, event.target, event.client),
+            Event::Refused(event) => (event.user, event.target, event.client),
+            _ => return None,
+        };
+        Some(Self { user, target, client, opened_at })
+    }
 }
 
 /// Verifies an export: that each line is as the gateway writes it, that entries follow one another without
@@ -76,6 +109,7 @@ struct Verifier<'a> {
     chain: Chain,
     /// The number of the first entry that no head covers.
     uncovered: u64,
+    opening: Option<Opening>,
     /// The last head, if the line before was one.
     head: Option<SignedHead>,
 }
@@ -98,7 +132,7 @@ impl<'a> Verifier<'a> {
             return Err(Fault::Header("it is not written as the gateway writes it"));
         }
         let chain = Chain::new(first.session);
-        Ok(Self { session: first.session, key, fingerprint, chain, uncovered: 0, head: None })
+        Ok(Self { session: first.session, key, fingerprint, chain, uncovered: 0, opening: None, head: None })
     }
 
     fn take<R: BufRead>(&mut self, lines: &mut Lines<R>) -> Result<(), Fault> {
@@ -124,6 +158,9 @@ impl<'a> Verifier<'a> {
             let why =
                 "its hash does not follow from it and the entries before; one may be missing or of another session";
             return Err(Fault::Changed { number, line, why });
+        }
+        if number == 0 {
+            self.opening = Opening::of(self.session, packed);
         }
         self.head = None;
         Ok(())
@@ -176,6 +213,7 @@ impl<'a> Verifier<'a> {
                 entries: self.chain.next(),
                 complete: head.end,
                 signed_at: head.at,
+                opening: self.opening,
             }),
             (None, Some(number)) => Err(Fault::CutOff { number, line }),
             (None, None) => Err(Fault::Unended { line }),

@@ -57,6 +57,8 @@ async fn an_export_verifies_and_says_how_far() {
     let ended = exported(3, true).await;
     let report = verify(ended.text.as_bytes(), &ended.key).unwrap();
     assert_eq!((report.session, report.entries, report.complete), (ended.session, 11, true));
+    let opening = report.opening.unwrap();
+    assert_eq!([&*opening.user, &*opening.target, &*opening.client], ["alice", "orders", "127.0.0.1:1"]);
     assert_eq!(report.key, ended.key.fingerprint().to_string());
     assert_eq!(ended.lines().len(), 1 + 11 + 2, "{}", ended.text);
     let open = exported(3, false).await;
