@@ -28,9 +28,7 @@ use std::{
 };
 
 use anyhow::Context;
-use sluicegate_core::{
-    HoldInTransaction, Principal, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource,
-};
+use sluicegate_core::{Principal, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource};
 use sluicegate_identity::User;
 use url::Url;
 
@@ -168,8 +166,6 @@ pub struct Target {
     pub protocol: &'static Protocol,
     /// Who may use it.
     pub allow: Vec<Principal>,
-    /// Whether commands are held while a transaction is open.
-    pub hold_in_transaction: HoldInTransaction,
     /// How long its sessions are kept; none for what `[record]` says.
     pub retention: Option<Retention>,
     /// Its policies, in the file's order.

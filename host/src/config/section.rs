@@ -30,7 +30,7 @@ pub const TOP: &[&str] = &[
 ];
 
 /// The keys of a target that are the same for every protocol.
-pub const TARGET: &[&str] = &["name", "protocol", "allow", "hold_in_transaction", "retention", "policy"];
+pub const TARGET: &[&str] = &["name", "protocol", "allow", "retention", "policy"];
 
 /// What the contract names and this version does not have.
 const NOT_YET: &[&str] = &["oidc", "http", "kubernetes"];

@@ -31,7 +31,6 @@ impl Reader<'_> {
         let name: Option<Spanned<String>> = self.required(&mut table, "name", span.clone());
         let protocol: Option<Spanned<String>> = self.required(&mut table, "protocol", span.clone());
         let (allow, allow_at) = self.principals("allow", table.remove("allow"));
-        let hold = table.remove("hold_in_transaction").map(|v| section::value(self.report, v));
         let retention = table.remove("retention").map(|retention| self.retention(retention));
         let policies = table.remove("policy").map(|v| section::tables(self.report, "target.policy", v));
         let bindings: Vec<_> = policies.into_iter().flatten().filter_map(|policy| self.binding(policy)).collect();
@@ -52,8 +51,7 @@ impl Reader<'_> {
         settings.resolve_paths(&self.base);
         let (bindings, at): (Vec<_>, Vec<_>) = bindings.into_iter().unzip();
         let spans = TargetSpans { name: name_at, keys, bindings: at };
-        let hold_in_transaction = hold.flatten().unwrap_or_default();
-        Some((Target { name, protocol, allow, hold_in_transaction, retention, bindings, settings, spans }, allow_at))
+        Some((Target { name, protocol, allow, retention, bindings, settings, spans }, allow_at))
     }
 
     fn protocol(&mut self, name: &Spanned<String>) -> Option<&'static Protocol> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     approvals::Approvals,
-    gate::{GatedSession, HoldInTransaction},
+    gate::GatedSession,
     identity::{Authenticator, Identity, Principal, Verification},
     policy::{Opinion, PolicyEngine},
     record::{self, Entry, Event, Opened, Recorder, Recording, Refused},
@@ -99,8 +99,6 @@ pub struct TargetAccess {
     pub protocol: &'static str,
     /// Who may use it.
     pub allow: Vec<Principal>,
-    /// Whether commands are held while a transaction is open.
-    pub hold_in_transaction: HoldInTransaction,
 }
 
 /// Leave to dial a target once. There is no other way to make one than [`Gate::admit`].
@@ -165,7 +163,6 @@ impl Gate {
         };
         let targets = self.targets.load();
         let found = targets.get(&hello.target);
-        let hold_in_transaction = found.map(|target| target.hold_in_transaction).unwrap_or_default();
         let verdict = match found {
             None => Err("no such target"),
             Some(target) if target.protocol != hello.protocol => Err("the target speaks another protocol"),
@@ -210,7 +207,7 @@ impl Gate {
             return Err(Refusal::Record);
         }
         tracing::info!(session = %id, user = session.identity.user, target = %session.target, client = %session.client, "session opened");
-        let gated = GatedSession::new(Arc::clone(&session), policies, &self.parts, hold_in_transaction);
+        let gated = GatedSession::new(Arc::clone(&session), policies, &self.parts);
         Ok((SessionPermit { session }, gated))
     }
 

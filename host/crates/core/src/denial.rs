@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::record::RecordError;
+
 /// Who refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -57,6 +59,12 @@ impl Denial {
             DenialKind::Cancelled => "It did not run; the approval that it waited for is void.",
             DenialKind::Record => "Nothing passes while the record cannot be written; see the gateway's log.",
         }
+    }
+}
+
+impl From<RecordError> for Denial {
+    fn from(error: RecordError) -> Self {
+        Self::of(DenialKind::Record, error.to_string())
     }
 }
 

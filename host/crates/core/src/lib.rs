@@ -24,7 +24,7 @@ pub use approval::{Approval, ApprovalId, ApprovalState, Requirement};
 pub use approvals::Approvals;
 pub use command::{Command, Phase};
 pub use denial::{Denial, DenialKind};
-pub use gate::{ForwardPermit, GatedSession, Halt, HoldEnd, HoldInTransaction, InFlight, ResultSummary};
+pub use gate::{ForwardPermit, GatedSession, Halt, InFlight, ResultSummary};
 pub use hex::hex;
 pub use identity::{Authenticator, Identity, Principal, Verification};
 pub use result::{Batch, BatchColumn, Column, ColumnName, RelationName, Resolution, ResultSchema};

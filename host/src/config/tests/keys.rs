@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use sluicegate_core::{HoldInTransaction, approvals::ApprovalLimits, secret::SecretSource};
+use sluicegate_core::{approvals::ApprovalLimits, secret::SecretSource};
+use sluicegate_postgres::config::HoldInTransaction;
 
 use super::{super::Retention, *};
+use crate::serve::ProtocolTarget;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -24,7 +26,8 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(config.approvals.limits, ApprovalLimits::default());
     assert_eq!((config.record.output, config.record.retention), (8 * 1024, Retention::default()));
     let target = &config.targets[0];
-    assert_eq!((target.hold_in_transaction, target.retention), (HoldInTransaction::Allow, None));
+    let ProtocolTarget::Postgres(settings) = &target.settings;
+    assert_eq!((settings.hold_in_transaction, target.retention), (HoldInTransaction::Allow, None));
     let admin = load(&with("", "[admin]\nadmins = [\"group:engineering\"]")).config.unwrap().admin.unwrap();
     assert_eq!(admin.listen.to_string(), "127.0.0.1:7400");
 }
@@ -68,7 +71,8 @@ retention = { age = "90d", size = "10GiB" }
     assert_eq!(config.record.output, 16 * 1024);
     assert_eq!(config.record.retention, Retention { age: Some(90 * DAY), size: Some(10 << 30) });
     let target = &config.targets[0];
-    assert_eq!(target.hold_in_transaction, HoldInTransaction::Deny);
+    let ProtocolTarget::Postgres(settings) = &target.settings;
+    assert_eq!(settings.hold_in_transaction, HoldInTransaction::Deny);
     assert_eq!(target.retention, Some(Retention { age: Some(7 * DAY), size: None }));
 }
 

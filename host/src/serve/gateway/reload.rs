@@ -54,11 +54,7 @@ impl Gateway {
     pub(super) fn prepare(&self, config: &Config) -> anyhow::Result<impl FnOnce() + use<>> {
         let prepared = self.servers.iter().map(|server| Arc::clone(server).prepare(&config.targets));
         let prepared: Vec<_> = prepared.collect::<anyhow::Result<_>>()?;
-        let access = |target: &Target| TargetAccess {
-            protocol: target.protocol.name,
-            allow: target.allow.clone(),
-            hold_in_transaction: target.hold_in_transaction,
-        };
+        let access = |target: &Target| TargetAccess { protocol: target.protocol.name, allow: target.allow.clone() };
         let access = config.targets.iter().map(|target| (target.name.clone(), access(target))).collect();
         let gate = Arc::clone(&self.gate);
         Ok(move || {

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sluicegate_admin::{Api, ApiParts, Door, Policies, router, serve_tcp};
 use sluicegate_core::{
-    Approval, Approvals, Authenticator, Batch, Command, Gate, GateParts, GatedSession, Halt, Hello,
+    Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, Gate, GateParts, GatedSession, Halt, Hello,
     Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
     approvals::{Announcer, ApprovalLimits},
     identity::Tokens,

@@ -7,11 +7,9 @@ mod suspended;
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use crate::{
     admission::{GateParts, Session},
-    approval::{ApprovalId, ApprovalState},
+    approval::ApprovalId,
     approvals::Approvals,
     command::{Command, Parameter, Phase},
     denial::{Denial, DenialKind},
@@ -23,7 +21,7 @@ use crate::{
 use self::suspended::Suspended;
 pub use self::{
     flight::{ForwardPermit, InFlight, ResultSummary},
-    suspended::{Halt, HoldEnd},
+    suspended::Halt,
 };
 
 /// The most bytes of one parameter that are kept.
@@ -39,21 +37,9 @@ pub struct GatedSession {
     governing: Vec<(String, String)>,
     generation: u64,
     approvals: Arc<Approvals>,
-    hold_in_transaction: HoldInTransaction,
     /// The command that people have to agree to. While there is one, nothing else is decided.
     suspended: Option<Suspended>,
     closed: bool,
-}
-
-/// What happens to a command that needs an approval while a transaction is open, and so keeps locks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HoldInTransaction {
-    /// It is held, and the client is told that the locks are held too.
-    #[default]
-    Allow,
-    /// It is refused.
-    Deny,
 }
 
 #[derive(Clone)]
@@ -72,12 +58,7 @@ impl SessionLog {
 }
 
 impl GatedSession {
-    pub(crate) fn new(
-        session: Arc<Session>,
-        policies: Box<dyn PolicySession>,
-        gate: &GateParts,
-        hold_in_transaction: HoldInTransaction,
-    ) -> Self {
+    pub(crate) fn new(session: Arc<Session>, policies: Box<dyn PolicySession>, gate: &GateParts) -> Self {
         let log = SessionLog {
             session,
             recorder: Arc::clone(&gate.recorder),
@@ -92,7 +73,6 @@ impl GatedSession {
             governing,
             generation,
             approvals: Arc::clone(&gate.approvals),
-            hold_in_transaction,
             suspended: None,
             closed: false,
         }
@@ -208,7 +188,7 @@ impl GatedSession {
         let several = command.sql.as_ref().is_some_and(|sql| sql.statements > 1);
         if several && self.log.recording == Recording::Strict {
             let flushed = self.log.recorder.flush().await;
-            flushed.map_err(|error| self.unrecorded(&error))?;
+            flushed.map_err(|error| self.unrecorded(error))?;
         }
         Ok(())
     }
@@ -230,12 +210,12 @@ impl GatedSession {
 
     async fn append(&mut self, event: Event) -> Result<(), Denial> {
         let appended = self.log.append(event).await;
-        appended.map_err(|error| self.unrecorded(&error))
+        appended.map_err(|error| self.unrecorded(error))
     }
 
-    fn unrecorded(&self, error: &RecordError) -> Denial {
+    fn unrecorded(&self, error: RecordError) -> Denial {
         tracing::error!(session = %self.log.session.id, %error, "command refused");
-        Denial::of(DenialKind::Record, error.to_string())
+        error.into()
     }
 
     /// Whether literals and parameters stay out of the record, and away from approvers.
@@ -285,10 +265,9 @@ impl GatedSession {
             return;
         }
         self.policies.closed();
-        if let Some(suspended) = self.suspended.take() {
-            let why = format!("the session ended: {reason}");
-            let denial = Denial::of(DenialKind::Cancelled, why);
-            let Err(_) = self.end_suspended(suspended, ApprovalState::Abandoned, denial).await;
+        let why = Denial::of(DenialKind::Cancelled, format!("the session ended: {reason}"));
+        if let Err(error) = self.give_up(why).await {
+            tracing::error!(session = %self.log.session.id, %error, "the end of a wait could not be recorded");
         }
         let event = Event::Closed(Closed { commands: self.sequence, reason: reason.to_owned() });
         if let Err(error) = self.log.append(event).await {

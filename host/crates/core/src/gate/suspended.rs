@@ -2,15 +2,16 @@
 //! was decided about them. When the hold is over the same bytes are decided again, so that what runs
 //! is what was approved, under the policies and names of that moment.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use super::{ForwardPermit, GatedSession, HoldInTransaction, InFlight, ResultSummary};
+use super::{ForwardPermit, GatedSession, InFlight, ResultSummary};
 use crate::{
     approval::{Approval, ApprovalId, ApprovalState, Requirement},
-    approvals::{Hold, all_same},
+    approvals::{Hold, OpenError, all_same},
     command::Command,
     denial::{Denial, DenialKind},
     policy::Flight,
+    record::RecordError,
 };
 
 /// How often a held session looks whether its policies are others now.
@@ -31,19 +32,6 @@ impl From<Denial> for Halt {
     }
 }
 
-/// Why the protocol ends a hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HoldEnd {
-    /// The client cancelled the command. The text is the protocol's own.
-    Cancelled(String),
-    /// The client's own time limit for commands is over. The text is the protocol's own.
-    TimedOut(String),
-    /// The client, the target or the session cannot go on.
-    Gone(String),
-    /// What came before it in the same batch failed, so that the target skips it.
-    Skipped,
-}
-
 pub(super) struct Suspended {
     command: Arc<Command>,
     digest: String,
@@ -52,7 +40,7 @@ pub(super) struct Suspended {
     flight: Box<dyn Flight>,
     hold: Option<Hold>,
     /// Why it will not run.
-    refused: Option<(ApprovalState, Denial)>,
+    refused: Option<Denial>,
 }
 
 impl Suspended {
@@ -82,12 +70,11 @@ impl GatedSession {
         if suspended.hold.is_some() || suspended.refused.is_some() {
             return None;
         }
-        let opened = if in_transaction && self.hold_in_transaction == HoldInTransaction::Deny {
-            Err("it needs an approval, and commands are not held inside a transaction here; end the transaction first"
-                .to_owned())
-        } else {
-            self.approvals.open(self.request(suspended, in_transaction)).await.map_err(|error| error.to_string())
-        };
+        let opened = self.approvals.open(self.request(suspended, in_transaction)).await;
+        let opened = opened.map_err(|error| match error {
+            OpenError::Record(error) => self.unrecorded(error),
+            full => Denial::of(DenialKind::Approval, full.to_string()),
+        });
         let suspended = self.suspended.as_mut()?;
         match opened {
             Ok(hold) => {
@@ -95,9 +82,8 @@ impl GatedSession {
                 suspended.hold = Some(hold);
                 Some(approval)
             }
-            Err(reason) => {
-                let denial = Denial::of(DenialKind::Approval, reason);
-                suspended.refused = Some((ApprovalState::Abandoned, denial));
+            Err(denial) => {
+                suspended.refused = Some(denial);
                 None
             }
         }
@@ -123,15 +109,20 @@ impl GatedSession {
         }
     }
 
-    /// Ends the hold without an answer: the command will be denied when it is handed in again.
-    pub fn end_hold(&mut self, end: HoldEnd) {
-        let Some(suspended) = &mut self.suspended else { return };
-        let (kind, reason) = match end {
-            HoldEnd::Cancelled(text) | HoldEnd::TimedOut(text) => (DenialKind::Cancelled, text),
-            HoldEnd::Gone(why) => (DenialKind::Cancelled, why),
-            HoldEnd::Skipped => (DenialKind::Cancelled, "what came before it failed".to_owned()),
-        };
-        suspended.refused.get_or_insert((ApprovalState::Abandoned, Denial::of(kind, reason)));
+    /// Ends the hold without an answer: the suspended command will be denied so when it is handed in
+    /// again. The first reason counts.
+    pub fn end_hold(&mut self, why: Denial) {
+        if let Some(suspended) = &mut self.suspended {
+            suspended.refused.get_or_insert(why);
+        }
+    }
+
+    /// Gives up the suspended command, if there is one: it will not be handed in again. Records the end
+    /// of its hold and its own, which are due to `why` unless the hold was ended before. Not cancel-safe.
+    pub async fn give_up(&mut self, why: Denial) -> Result<(), RecordError> {
+        let Some(mut suspended) = self.suspended.take() else { return Ok(()) };
+        let denial = suspended.refused.take().unwrap_or(why);
+        self.end_suspended(suspended, ApprovalState::Abandoned, denial).await
     }
 
     /// Decides a suspended command again.
@@ -141,9 +132,10 @@ impl GatedSession {
         command: Arc<Command>,
     ) -> Result<ForwardPermit, Halt> {
         let stands = suspended.hold.as_ref().map_or(ApprovalState::Pending, Hold::stands);
-        let refused = suspended.refused.take().or_else(|| refusal(&suspended, stands));
-        if let Some((state, denial)) = refused {
-            let Err(denial) = self.end_suspended(suspended, state, denial).await;
+        let refused = suspended.refused.take().map(|denial| (ApprovalState::Abandoned, denial));
+        if let Some((state, denial)) = refused.or_else(|| refusal(&suspended, stands)) {
+            let ended = self.end_suspended(suspended, state, denial.clone()).await;
+            ended.map_err(|error| self.unrecorded(error))?;
             return Err(Halt::Denied(denial));
         }
         let digest = self.digest(&command);
@@ -164,7 +156,7 @@ impl GatedSession {
         }
         if let Some(hold) = suspended.hold.take() {
             let ended = hold.end(ApprovalState::Approved, "approved").await;
-            ended.map_err(|error| self.unrecorded(&error))?;
+            ended.map_err(|error| self.unrecorded(error))?;
         }
         let flight = InFlight::new(self.log.clone(), suspended.flight, suspended.sequence, true);
         Ok(ForwardPermit { flight })
@@ -173,26 +165,24 @@ impl GatedSession {
     /// Ends the wait of a command that is decided anew as another one.
     pub(super) async fn supersede(&mut self, suspended: Suspended, why: &str) -> Result<(), Denial> {
         let denial = Denial::of(DenialKind::Cancelled, why);
-        let Err(ended) = self.end_suspended(suspended, ApprovalState::Superseded, denial).await;
-        if ended.kind == DenialKind::Record { Err(ended) } else { Ok(()) }
+        let ended = self.end_suspended(suspended, ApprovalState::Superseded, denial).await;
+        ended.map_err(|error| self.unrecorded(error))
     }
 
-    /// Ends the wait of a command that will not run, and records both ends. Returns what the client
-    /// is to read.
-    pub(super) async fn end_suspended(
+    /// Ends the wait of a command that will not run, and records both ends.
+    async fn end_suspended(
         &mut self,
         mut suspended: Suspended,
         state: ApprovalState,
         denial: Denial,
-    ) -> Result<Infallible, Denial> {
+    ) -> Result<(), RecordError> {
         if let Some(hold) = suspended.hold.take() {
-            hold.end(state, &denial.reason).await.map_err(|error| self.unrecorded(&error))?;
+            hold.end(state, &denial.reason).await?;
         }
         let mut flight = InFlight::new(self.log.clone(), suspended.flight, suspended.sequence, true);
-        flight.deny(denial.clone());
+        flight.deny(denial);
         let summary = ResultSummary { status: state.word().to_owned(), failed: true, ..ResultSummary::default() };
-        flight.finish(summary).await.map_err(|error| self.unrecorded(&error))?;
-        Err(denial)
+        flight.finish(summary).await
     }
 
     /// What an approver is shown: what the record shows.

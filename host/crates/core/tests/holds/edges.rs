@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sluicegate_core::{
-    ApprovalId, ApprovalState, Command, DenialKind, GatedSession, Halt, HoldEnd, Phase, ResultSummary,
+    ApprovalId, ApprovalState, Command, Denial, DenialKind, GatedSession, Halt, Phase, ResultSummary,
     approvals::{AnswerError, ApprovalLimits},
     command::Parameter,
     record::{Event, HoldEnded},
@@ -12,14 +12,14 @@ use sluicegate_core::{
 
 use crate::{
     invariants,
-    stage::{PATIENT, Stage, command, is_over, over},
+    stage::{ORDERS, Stage, command, is_over, over},
 };
 
 /// A gate whose policies ask for this, and alice's session in which a command has just been held.
 async fn held(asks: usize, limits: ApprovalLimits) -> (Stage, GatedSession, ApprovalId) {
     let stage = Stage::new(limits);
     stage.govern(asks);
-    let mut session = stage.open("alice", PATIENT).await;
+    let mut session = stage.open("alice", ORDERS).await;
     let id = hold(&mut session, command(1, false)).await;
     (stage, session, id)
 }
@@ -83,7 +83,7 @@ async fn an_answer_that_comes_to_the_disk_too_late_approves_nothing() {
         let stands = answered.expect("it came in time").state;
         assert_eq!(stands == ApprovalState::Abandoned, vanishes, "the approver reads {stands}");
         stage.ledger.slow_down(Duration::ZERO);
-        hold(&mut stage.open("alice", PATIENT).await, command(1, false)).await;
+        hold(&mut stage.open("alice", ORDERS).await, command(1, false)).await;
     }
 }
 
@@ -100,7 +100,7 @@ async fn a_held_session_notices_by_itself_that_policies_are_others() {
 async fn a_session_that_vanishes_takes_its_approval_with_it() {
     let limits = ApprovalLimits { max_pending_per_identity: 1, ..ApprovalLimits::default() };
     let (stage, session, id) = held(1, limits).await;
-    let mut another = stage.open("alice", PATIENT).await;
+    let mut another = stage.open("alice", ORDERS).await;
     assert!(matches!(another.decide(command(2, false)).await, Err(Halt::Suspended)));
     assert_eq!(another.hold(false).await, None);
     let (kind, reason) = refused(another.decide(command(2, false)).await);
@@ -114,19 +114,58 @@ async fn a_session_that_vanishes_takes_its_approval_with_it() {
 #[tokio::test]
 async fn an_answer_that_cannot_be_recorded_does_not_count() {
     let (stage, mut session, id) = held(1, ApprovalLimits::default()).await;
-    stage.ledger.break_down();
+    stage.ledger.break_down(true);
     assert!(matches!(stage.answer(id, "dave", true, "").await, Err(AnswerError::Record(_))));
     assert!(!is_over(&mut session));
-    session.end_hold(HoldEnd::Cancelled("the user said so".to_owned()));
+    session.end_hold(Denial::of(DenialKind::Cancelled, "the user said so"));
     assert_eq!(refused(session.decide(command(1, false)).await).0, DenialKind::Record);
     assert_eq!(stage.approvals.pending(), []);
+}
+
+/// The disk may be back by then: the client reads that it was the record, and nobody was asked.
+#[tokio::test]
+async fn an_approval_that_cannot_be_recorded_is_not_asked_for() {
+    let stage = Stage::new(ApprovalLimits::default());
+    stage.govern(1);
+    let mut session = stage.open("alice", ORDERS).await;
+    assert!(matches!(session.decide(command(1, false)).await, Err(Halt::Suspended)));
+    stage.ledger.break_down(true);
+    assert_eq!(session.hold(false).await, None);
+    stage.ledger.break_down(false);
+    assert!(is_over(&mut session));
+    let (kind, reason) = refused(session.decide(command(1, false)).await);
+    assert_eq!((kind, reason.as_str()), (DenialKind::Record, "the record cannot be written: the disk is full"));
+    assert!(stage.approvals.pending().is_empty() && ends(&stage).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_given_up_ends_in_the_record() {
+    let (stage, mut session, id) = held(1, ApprovalLimits::default()).await;
+    session.give_up(Denial::of(DenialKind::Cancelled, "the client is gone")).await.expect("it is recorded");
+    let ended = &ends(&stage)[0];
+    assert_eq!(
+        (ended.approval, ended.state, ended.reason.as_str()),
+        (id, ApprovalState::Abandoned, "the client is gone")
+    );
+    let last = stage.ledger.entries().pop().map(|entry| entry.event);
+    let Some(Event::Outcome(outcome)) = last else { panic!("{last:?}") };
+    assert_eq!((outcome.status.as_str(), outcome.forwarded_at), ("abandoned", None));
+    assert!(!session.is_suspended() && stage.approvals.pending().is_empty());
+
+    hold(&mut session, command(2, false)).await;
+    session.end_hold(Denial::of(DenialKind::Cancelled, "the user said so"));
+    stage.ledger.break_down(true);
+    let unrecorded = session.give_up(Denial::of(DenialKind::Cancelled, "the client is gone")).await.unwrap_err();
+    assert_eq!(unrecorded.to_string(), "the record cannot be written: the disk is full");
+    assert!(!session.is_suspended() && stage.approvals.pending().is_empty());
+    session.give_up(Denial::of(DenialKind::Cancelled, "again")).await.expect("there is nothing to give up");
 }
 
 #[tokio::test]
 async fn an_approved_command_does_not_run_when_that_cannot_be_recorded() {
     let (stage, mut session, id) = held(6, ApprovalLimits::default()).await;
     stage.answer(id, "dave", true, "").await.expect("dave is asked");
-    stage.ledger.break_down();
+    stage.ledger.break_down(true);
     assert_eq!(refused(session.decide(command(1, false)).await).0, DenialKind::Record);
 }
 
@@ -135,7 +174,7 @@ async fn zero_approvals_are_one() {
     let stage = Stage::new(ApprovalLimits::default());
     stage.govern(1);
     stage.adjust(|requirement| requirement.min_approvals = 0);
-    let mut session = stage.open("alice", PATIENT).await;
+    let mut session = stage.open("alice", ORDERS).await;
     let id = hold(&mut session, command(1, false)).await;
     assert!(matches!(session.decide(command(1, false)).await, Err(Halt::Suspended)));
     stage.answer(id, "dave", true, "").await.expect("dave is asked");
@@ -191,11 +230,11 @@ async fn a_digest_is_of_everything_that_a_command_is() {
         let what = format!("{other:?}");
         hold(&mut session, other.clone()).await;
         digests.push(stage.ledger.entries().into_iter().rev().find_map(digest).expect("another was held"));
-        session.end_hold(HoldEnd::Skipped);
+        session.end_hold(Denial::of(DenialKind::Cancelled, "what came before it failed"));
         refused(session.decide(other).await);
         assert!(!session.is_suspended(), "{what}");
     }
-    for (user, target) in [("carol", PATIENT), ("alice", crate::stage::HURRIED)] {
+    for (user, target) in [("carol", ORDERS), ("alice", crate::stage::BILLING)] {
         hold(&mut stage.open(user, target).await, same()).await;
         digests.push(stage.ledger.entries().into_iter().rev().find_map(digest).expect("another was held"));
     }
@@ -213,7 +252,7 @@ fn digest(entry: sluicegate_core::record::Entry) -> Option<String> {
 async fn what_is_only_made_ready_is_not_held_and_what_is_not_whole_never_runs() {
     let stage = Stage::new(ApprovalLimits::default());
     stage.govern(1);
-    let mut session = stage.open("alice", PATIENT).await;
+    let mut session = stage.open("alice", ORDERS).await;
     run(&mut session, Command { phase: Phase::Prepare, ..command(1, false) }).await;
     let (kind, _) = refused(session.decide(Command { whole: false, ..command(1, false) }).await);
     assert_eq!(kind, DenialKind::Gate);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use proptest::{collection::vec, prelude::*};
 use sluicegate_core::{
-    ApprovalId, Denial, GatedSession, Halt, HoldEnd, ResultSummary, SessionId,
+    ApprovalId, Denial, DenialKind, GatedSession, Halt, ResultSummary, SessionId,
     approvals::AnswerError,
     record::{Entry, Event},
 };
@@ -118,12 +118,13 @@ impl Machine {
                 None => Reply::Nothing,
                 Some(approval) => {
                     assert_eq!(self.stage.approvals.find(approval.id).as_ref(), Some(&approval));
+                    assert_eq!(approval.in_transaction, in_transaction);
                     self.approvals.push(approval.id);
                     Reply::Asked(self.approvals.len() - 1)
                 }
             },
             Op::End { seat } => {
-                self.seats[seat].end_hold(HoldEnd::Cancelled("the user said so".to_owned()));
+                self.seats[seat].end_hold(Denial::of(DenialKind::Cancelled, "the user said so"));
                 Reply::Nothing
             }
             Op::Refuse { seat } => {

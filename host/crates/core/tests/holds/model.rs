@@ -31,7 +31,7 @@ pub enum Op {
 
 /// The sessions: who, and where to.
 pub const SEATS: [(&str, &str); 4] =
-    [("alice", stage::PATIENT), ("alice", stage::HURRIED), ("carol", stage::PATIENT), ("alice", stage::PATIENT)];
+    [("alice", stage::ORDERS), ("alice", stage::BILLING), ("carol", stage::ORDERS), ("alice", stage::ORDERS)];
 
 /// One recorded event, without what does not matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Model {
     pub fn apply(&mut self, op: &Op) -> Reply {
         match *op {
             Op::Decide { seat, number, twisted } => self.decide(seat, self.key(seat, number, twisted)),
-            Op::Hold { seat, in_transaction } => self.hold(seat, in_transaction),
+            Op::Hold { seat, .. } => self.hold(seat),
             Op::End { seat } => {
                 if let Some(waits) = &mut self.seats[seat].waits {
                     waits.refused = true;
@@ -203,20 +203,20 @@ impl Model {
         Reply::Suspended
     }
 
-    fn hold(&mut self, seat: usize, in_transaction: bool) -> Reply {
+    fn hold(&mut self, seat: usize) -> Reply {
         let number = self.approvals.len();
         let pending = |user: Option<&str>| {
             let ours = |approval: &&Approval| approval.live && user.is_none_or(|user| SEATS[approval.seat].0 == user);
             self.approvals.iter().filter(ours).count()
         };
-        let (user, target) = SEATS[seat];
+        let (user, _) = SEATS[seat];
         let limits = stage::narrow();
         let full = pending(None) >= limits.max_pending || pending(Some(user)) >= limits.max_pending_per_identity;
         let Some(waits) = &mut self.seats[seat].waits else { return Reply::Nothing };
         if waits.hold.is_some() || waits.refused {
             return Reply::Nothing;
         }
-        if full || in_transaction && target == stage::HURRIED {
+        if full {
             waits.refused = true;
             return Reply::Nothing;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sluicegate_core::{
-    ApprovalId, ApprovalState, GatedSession, Halt, HoldEnd, ResultSummary,
+    ApprovalId, ApprovalState, Denial, DenialKind, GatedSession, Halt, ResultSummary,
     approvals::{AnswerError, ApprovalLimits},
     record::Event,
 };
@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 
 use crate::{
     invariants,
-    stage::{Answered, PATIENT, Stage, command, over},
+    stage::{Answered, ORDERS, Stage, command, over},
 };
 
 /// How often each race is run.
@@ -24,7 +24,7 @@ async fn stage(asks: usize) -> Arc<Stage> {
 }
 
 async fn held(stage: &Stage) -> (GatedSession, ApprovalId) {
-    let mut session = stage.open("alice", PATIENT).await;
+    let mut session = stage.open("alice", ORDERS).await;
     assert!(matches!(session.decide(command(1, false)).await, Err(Halt::Suspended)));
     let id = session.hold(false).await.expect("an approval is asked for").id;
     (session, id)
@@ -95,7 +95,7 @@ async fn one_approver_on_two_connections_is_still_one() {
         let answers = race(&stage, id, [("dave", true), ("dave", true), ("alice", true)]).await;
         assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
         assert!(matches!(answers[2], Err(AnswerError::Requester)));
-        session.end_hold(HoldEnd::Gone("the client is gone".to_owned()));
+        session.end_hold(Denial::of(DenialKind::Cancelled, "the client is gone"));
         assert!(!settle(&mut session).await);
     }
     invariants::check(&stage.ledger.entries());
@@ -126,7 +126,7 @@ async fn who_gives_up_while_somebody_approves_has_not_run_anything() {
         });
         match round % 3 {
             0 => {
-                session.end_hold(HoldEnd::Cancelled("the user said so".to_owned()));
+                session.end_hold(Denial::of(DenialKind::Cancelled, "the user said so"));
                 assert!(!settle(&mut session).await);
             }
             1 => session.close("the client is gone").await,

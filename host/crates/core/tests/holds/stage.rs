@@ -2,7 +2,6 @@
 //! and sessions of the cast.
 
 use std::{
-    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::{
@@ -15,8 +14,8 @@ use std::{
 
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approvals, Authenticator, Batch, Command, Denial, DenialKind, Gate, GateParts, GatedSession, Hello,
-    HoldInTransaction, Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
+    Approvals, Authenticator, Batch, Command, Denial, DenialKind, Gate, GateParts, GatedSession, Hello, Identity,
+    Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
     approvals::ApprovalLimits,
     command::Parameter,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -25,10 +24,10 @@ use sluicegate_core::{
 
 use crate::cast;
 
-/// Where commands are held inside a transaction.
-pub const PATIENT: &str = "patient";
-/// Where they are not.
-pub const HURRIED: &str = "hurried";
+/// A target.
+pub const ORDERS: &str = "orders";
+/// Another one.
+pub const BILLING: &str = "billing";
 
 /// A record in memory.
 #[derive(Default)]
@@ -52,9 +51,9 @@ impl Ledger {
         late.into_iter().any(|e| matches!(e.event, Event::Held(_) | Event::Answered(_) | Event::HoldEnded(_)))
     }
 
-    /// From now on nothing can be written.
-    pub fn break_down(&self) {
-        self.broken.store(true, Ordering::SeqCst);
+    /// From now on nothing can be written, or again.
+    pub fn break_down(&self, broken: bool) {
+        self.broken.store(broken, Ordering::SeqCst);
     }
 
     /// From now on the disk takes this long.
@@ -207,15 +206,9 @@ impl Stage {
             max_output: 0,
             approvals: Arc::clone(&approvals),
         });
-        let access = |hold_in_transaction| TargetAccess {
-            protocol: "test",
-            allow: vec![Principal::Group("engineering".to_owned())],
-            hold_in_transaction,
-        };
-        gate.set_targets(HashMap::from([
-            (PATIENT.to_owned(), access(HoldInTransaction::Allow)),
-            (HURRIED.to_owned(), access(HoldInTransaction::Deny)),
-        ]));
+        let allow = vec![Principal::Group("engineering".to_owned())];
+        let access = TargetAccess { protocol: "test", allow };
+        gate.set_targets([ORDERS, BILLING].map(|target| (target.to_owned(), access.clone())).into());
         Self { gate, rules, ledger, approvals }
     }
 

@@ -34,6 +34,20 @@ pub struct TargetConfig {
     /// Seconds from the first packet until the server is ready for a query, 1 to 300.
     #[serde(default = "default_timeout", deserialize_with = "timeout")]
     pub connect_timeout: u64,
+    /// Whether commands that need an approval are held inside a transaction. Default: `allow`.
+    #[serde(default)]
+    pub hold_in_transaction: HoldInTransaction,
+}
+
+/// What happens to a command that needs an approval while a transaction is open, and so keeps locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HoldInTransaction {
+    /// It is held, and the client is told that the locks are held too.
+    #[default]
+    Allow,
+    /// It is refused.
+    Deny,
 }
 
 impl TargetConfig {

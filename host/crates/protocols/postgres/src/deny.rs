@@ -116,4 +116,16 @@ mod tests {
         assert!(fields.contains(&(b'C', b"42501")));
         assert!(fields.contains(&(b'M', b"blocked by policy sql-guard: no drop")));
     }
+
+    #[test]
+    fn a_denial_has_the_code_of_its_kind() {
+        let code = |kind| {
+            let bytes = error(&Denial::of(kind, "why"));
+            let fields = notice_fields(&bytes).unwrap();
+            fields.into_iter().find_map(|(field, text)| (field == b'C').then(|| text.to_vec())).unwrap()
+        };
+        assert_eq!(code(DenialKind::Record), b"58030");
+        assert_eq!(code(DenialKind::Cancelled), b"57014");
+        assert_eq!(code(DenialKind::Approval), b"42501");
+    }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::{BufMut, Bytes, BytesMut};
 use secrecy::SecretString;
 use sluicegate_core::{
-    Command, Denial, ForwardPermit, Gate, GatedSession, Halt, Hello, HoldEnd, Phase, ResultSummary, SessionPermit,
+    Command, Denial, DenialKind, Gate, GatedSession, Halt, Hello, Phase, ResultSummary, SessionPermit,
 };
 use sluicegate_net::{MaybeTls, ServerTls};
 use sluicegate_sql::{Analyser, Catalog, Context};
@@ -31,6 +31,9 @@ const MAX_SECRET: usize = 16 * 1024;
 
 /// The first byte of a TLS handshake record: a client that speaks TLS at once.
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Why a start-up setting that needs an approval is refused.
+const NO_WAIT: &str = "it needs an approval, which a start-up setting cannot wait for; connect without it and use SET";
 
 /// What a client wants.
 pub enum Request {
@@ -244,21 +247,16 @@ async fn decide_setting(gated: &mut GatedSession, analyser: &Analyser, name: &st
         return Err(gated.refuse(command, denial).await);
     }
     // The setting travels in the StartupMessage that dialling sends.
-    let flight = decide_now(gated, command).await?.redeem();
+    let flight = match gated.decide(command).await {
+        Ok(permit) => permit.redeem(),
+        Err(Halt::Denied(denial)) => return Err(denial),
+        // Who starts a session has no way to hear that it waits.
+        Err(Halt::Suspended) => {
+            let denial = Denial::of(DenialKind::Cancelled, NO_WAIT);
+            gated.give_up(denial.clone()).await?;
+            return Err(denial);
+        }
+    };
     let summary = ResultSummary { status: "SET at start-up".into(), ..ResultSummary::default() };
-    flight.finish(summary).await.map_err(|error| Denial::gate(error.to_string()))
-}
-
-/// Decides a command that cannot wait for people: who starts a session has no way to hear that it waits.
-async fn decide_now(gated: &mut GatedSession, command: Command) -> Result<ForwardPermit, Denial> {
-    let mut decided = gated.decide(command.clone()).await;
-    if decided.as_ref().is_err_and(|halt| *halt == Halt::Suspended) {
-        let reason = "it needs an approval, which a start-up setting cannot wait for; connect without it and use SET";
-        gated.end_hold(HoldEnd::Gone(reason.into()));
-        decided = gated.decide(command).await;
-    }
-    decided.map_err(|halt| match halt {
-        Halt::Denied(denial) => denial,
-        Halt::Suspended => Denial::gate("it needs an approval, and still waits for one"),
-    })
+    Ok(flight.finish(summary).await?)
 }

@@ -76,6 +76,7 @@ impl Server {
                         analyser: Arc::clone(&self.analyser),
                         catalogs: Arc::new(CatalogCache::new(Arc::clone(&target))),
                         hash_key: Arc::clone(&self.parts.hash_key),
+                        hold_in_transaction: target.config().hold_in_transaction,
                         uncommitted: AtomicUsize::new(0),
                     };
                     (target, Arc::new(shared))

@@ -7,7 +7,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use sluicegate_core::{ApprovalState, HoldInTransaction, record::Event};
+use sluicegate_core::{ApprovalState, record::Event};
 use support::{
     gateway::{Caller, Gateway, Wire, eventually},
     server::Server,
@@ -16,10 +16,10 @@ use tokio_postgres::{Error, NoTls, SimpleQueryMessage};
 
 const TABLE: &str = "create table t (id int); insert into t select generate_series(1, 10)";
 
-async fn start(hold_in_transaction: HoldInTransaction) -> (Server, Gateway) {
+async fn start() -> (Server, Gateway) {
     let server = Server::start("host all all localhost trust");
     server.sql(TABLE);
-    let gateway = Gateway::start(&server, hold_in_transaction).await;
+    let gateway = Gateway::start(&server, "").await;
     (server, gateway)
 }
 
@@ -43,7 +43,7 @@ async fn notices(caller: &Caller, count: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn an_approved_command_runs_once_and_a_denied_one_does_not() {
-    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let (server, gateway) = start().await;
     let alice = gateway.connect().await;
     let (run, _) = tokio::join!(alice.client.simple_query("/* hold */ delete from t where id = 1"), async {
         let waited = gateway.pending().await;
@@ -71,7 +71,7 @@ async fn an_approved_command_runs_once_and_a_denied_one_does_not() {
 
 #[tokio::test]
 async fn extended_commands_wait_in_their_place_and_keep_no_locks() {
-    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let (server, gateway) = start().await;
     let alice = gateway.connect().await;
     let (held, free) = ("/* hold */ delete from t where id = $1", "update t set id = id + $1 where id > 100");
     let prepared = [alice.client.prepare(held).await.unwrap(), alice.client.prepare(free).await.unwrap()];
@@ -101,7 +101,7 @@ async fn extended_commands_wait_in_their_place_and_keep_no_locks() {
 
 #[tokio::test]
 async fn a_transaction_that_waits_is_said_to_keep_its_locks_and_may_be_refused() {
-    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let (server, gateway) = start().await;
     let mut alice = gateway.connect().await;
     let transaction = alice.client.transaction().await.unwrap();
     let (run, ()) = tokio::join!(transaction.execute("/* hold */ delete from t where id = 1", &[]), async {
@@ -115,7 +115,7 @@ async fn a_transaction_that_waits_is_said_to_keep_its_locks_and_may_be_refused()
     assert!(alice.notices.lock().unwrap()[0].detail().unwrap().ends_with("keeps its locks meanwhile."));
     assert_eq!((rows(&server).as_str(), gateway.ended().len()), ("10", 1));
 
-    let strict = Gateway::start(&server, HoldInTransaction::Deny).await;
+    let strict = Gateway::start(&server, "hold_in_transaction = \"deny\"").await;
     let mut alice = strict.connect().await;
     let transaction = alice.client.transaction().await.unwrap();
     let refused = transaction.batch_execute("/* hold */ delete from t").await.unwrap_err();
@@ -129,7 +129,7 @@ const ABORTED: &str = "current transaction is aborted, commands ignored until en
 
 #[tokio::test]
 async fn a_client_ends_its_hold_by_cancelling_by_its_timeout_or_by_going_away() {
-    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let (server, gateway) = start().await;
     let mut alice = gateway.connect().await;
     let token = alice.client.cancel_token();
     let (run, ()) = tokio::join!(alice.client.simple_query("/* hold */ delete from t"), async {
@@ -174,7 +174,7 @@ async fn a_client_ends_its_hold_by_cancelling_by_its_timeout_or_by_going_away() 
 
 #[tokio::test]
 async fn a_target_or_a_gateway_that_goes_ends_the_hold() {
-    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let (server, gateway) = start().await;
     let mut alice = gateway.connect().await;
     let listening = "listen news; set idle_in_transaction_session_timeout = '700ms'";
     alice.client.batch_execute(listening).await.unwrap();
@@ -205,7 +205,7 @@ async fn a_target_or_a_gateway_that_goes_ends_the_hold() {
 
 #[tokio::test]
 async fn what_comes_before_may_fail_or_change_what_the_command_means() {
-    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let (server, gateway) = start().await;
     let alice = gateway.connect().await;
     // One batch: the server skips the held command, so nobody is asked.
     let mut wire = Wire::connect(&gateway).await;
@@ -241,7 +241,7 @@ async fn what_comes_before_may_fail_or_change_what_the_command_means() {
 
 #[tokio::test]
 async fn a_reload_decides_anew_and_an_approval_may_be_remembered() {
-    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let (server, gateway) = start().await;
     let alice = gateway.connect().await;
     let (run, ()) = tokio::join!(alice.client.batch_execute("/* hold */ delete from t"), async {
         gateway.pending().await;
@@ -272,7 +272,7 @@ async fn a_reload_decides_anew_and_an_approval_may_be_remembered() {
 
 #[tokio::test]
 async fn many_messages_behind_a_hold_do_not_hide_that_the_client_goes() {
-    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let (server, gateway) = start().await;
     let mut wire = Wire::connect(&gateway).await;
     wire.batch(&["/* hold */ delete from t"]).await;
     for _ in 0..300 {
@@ -286,7 +286,7 @@ async fn many_messages_behind_a_hold_do_not_hide_that_the_client_goes() {
 
 #[tokio::test]
 async fn a_function_call_by_number_waits_with_its_arguments() {
-    let (_server, gateway) = start(HoldInTransaction::Allow).await;
+    let (_server, gateway) = start().await;
     let mut wire = Wire::connect(&gateway).await;
     // random()
     wire.function_call(1598).await;
@@ -299,7 +299,7 @@ async fn a_function_call_by_number_waits_with_its_arguments() {
 
 #[tokio::test]
 async fn what_a_name_stands_for_is_shown_and_not_approved_for_another() {
-    let (server, gateway) = start(HoldInTransaction::Allow).await;
+    let (server, gateway) = start().await;
     let alice = gateway.connect().await;
     let execute = "/* hold remember */ execute gone(3)";
     alice.client.batch_execute("prepare gone(int) as delete from t where id = $1 and id < 100").await.unwrap();

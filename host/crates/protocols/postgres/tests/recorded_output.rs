@@ -7,13 +7,13 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use futures_util::TryStreamExt;
-use sluicegate_core::{HoldInTransaction, record::Output};
+use sluicegate_core::record::Output;
 use support::{gateway::Gateway, server::Server};
 
 async fn start(sql: &str) -> (Server, Gateway) {
     let server = Server::start("host all all localhost trust");
     server.sql(sql);
-    let gateway = Gateway::start(&server, HoldInTransaction::Allow).await;
+    let gateway = Gateway::start(&server, "").await;
     (server, gateway)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sluicegate_core::{Denial, DenialKind, Halt, InFlight, Phase, ResultSummary};
+use sluicegate_core::{Denial, Halt, InFlight, Phase, ResultSummary};
 use sluicegate_sql::{Analysis, Effect, Sets};
 
 use super::{
@@ -245,7 +245,7 @@ impl Machine {
         let summary = ResultSummary { status: "refused".into(), failed: true, ..ResultSummary::default() };
         match flight.finish(summary).await {
             Ok(()) => denial,
-            Err(error) => Denial::of(DenialKind::Record, error.to_string()),
+            Err(error) => error.into(),
         }
     }
 }

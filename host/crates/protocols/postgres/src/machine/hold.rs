@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_core::{Approval, Denial, DenialKind, HoldEnd, record::RecordError, sql::Classes};
+use sluicegate_core::{Approval, Denial, DenialKind, sql::Classes};
 use tokio::time::Instant;
 
-use super::{Machine, MachineError, Outbox, Status, commands::opaque_command, expect::Expect, settings};
+use super::{Machine, MachineError, Outbox, Status, expect::Expect, settings};
 use crate::{
     codec::{frame::Frame, message},
+    config::HoldInTransaction,
     deny,
 };
 
@@ -18,6 +19,11 @@ use crate::{
 const CANCELLED: &str = "canceling statement due to user request";
 /// And of one that takes longer than `statement_timeout`.
 const TIMED_OUT: &str = "canceling statement due to statement timeout";
+/// What is recorded of one that the server skips or would not run.
+const SKIPPED: &str = "what came before it failed";
+/// Where locks are not to wait for people.
+const NOT_IN_TRANSACTION: &str =
+    "it needs an approval, and commands are not held inside a transaction here; end the transaction first";
 
 /// The wait of one command.
 pub struct Holding {
@@ -64,27 +70,27 @@ impl Machine {
         let since = self.holding.as_ref().filter(|holding| holding.stage == Stage::Waiting).and_then(|h| h.since);
         let Some(since) = since else { return std::future::pending().await };
         let deadline = self.settings.statement_timeout.and_then(|limit| since.checked_add(limit));
-        let end = tokio::select! {
+        let why = tokio::select! {
             () = self.gate.hold_over() => return,
-            () = self.interrupt.asked() => HoldEnd::Cancelled(CANCELLED.into()),
-            () = until(deadline) => HoldEnd::TimedOut(TIMED_OUT.into()),
+            () = self.interrupt.asked() => CANCELLED,
+            () = until(deadline) => TIMED_OUT,
         };
-        self.gate.end_hold(end);
+        self.gate.end_hold(cancelled(why));
     }
 
     /// Decides the command again, from the client's very bytes. Not cancel-safe.
     pub async fn decide_held(&mut self, out: &mut Outbox) -> Result<(), MachineError> {
         if self.interrupt.close() {
-            self.gate.end_hold(HoldEnd::Cancelled(CANCELLED.into()));
+            self.gate.end_hold(cancelled(CANCELLED));
         }
-        let Some(frame) = self.deferred.take() else { return self.let_go(HoldEnd::Skipped).await };
+        let Some(frame) = self.deferred.take() else { return self.let_go(SKIPPED).await };
         if let Some(holding) = &mut self.holding {
             holding.stage = Stage::Deciding;
         }
         self.client(frame, out).await?;
         if self.deferred.is_none() {
             // Where the server skips it, nobody was asked again.
-            self.let_go(HoldEnd::Skipped).await?;
+            self.let_go(SKIPPED).await?;
         }
         Ok(())
     }
@@ -92,7 +98,7 @@ impl Machine {
     /// The client is gone: neither the command nor what was sent after it will run. Not cancel-safe.
     pub async fn abandon_held(&mut self, why: &str) -> Result<(), MachineError> {
         self.deferred = None;
-        self.let_go(HoldEnd::Gone(why.into())).await
+        self.let_go(why).await
     }
 
     /// Keeps a command that people have to agree to.
@@ -146,7 +152,9 @@ impl Machine {
             return self.refuse_in_failed(out).await;
         }
         let in_transaction = self.status != Status::Idle || self.has_run_in_batch();
-        if let Some(approval) = self.gate.hold(in_transaction).await {
+        if in_transaction && self.shared.hold_in_transaction == HoldInTransaction::Deny {
+            self.gate.end_hold(Denial::of(DenialKind::Approval, NOT_IN_TRANSACTION));
+        } else if let Some(approval) = self.gate.hold(in_transaction).await {
             out.client.push(notice(&approval));
         }
         Ok(())
@@ -156,7 +164,7 @@ impl Machine {
     /// server would say.
     async fn refuse_in_failed(&mut self, out: &mut Outbox) -> Result<(), MachineError> {
         let frame = self.deferred.take();
-        self.let_go(HoldEnd::Skipped).await?;
+        self.let_go(SKIPPED).await?;
         match frame {
             Some(Frame::Whole { tag: b'B', .. }) => {
                 self.open = true;
@@ -172,20 +180,10 @@ impl Machine {
     }
 
     /// Forgets the wait. A command that the gate still knows as suspended ends so.
-    async fn let_go(&mut self, end: HoldEnd) -> Result<(), MachineError> {
+    async fn let_go(&mut self, why: &str) -> Result<(), MachineError> {
         self.holding = None;
         self.interrupt.close();
-        if !self.gate.is_suspended() {
-            return Ok(());
-        }
-        self.gate.end_hold(end);
-        // An ended one is refused whatever is handed in; only that this cannot be recorded matters.
-        match self.gate.decide(opaque_command("query", "(not run)")).await {
-            Err(sluicegate_core::Halt::Denied(Denial { kind: DenialKind::Record, reason, .. })) => {
-                Err(MachineError::Record(RecordError(reason)))
-            }
-            _ => Ok(()),
-        }
+        Ok(self.gate.give_up(cancelled(why)).await?)
     }
 
     /// Whether the server has an implicit transaction open in which something ran or is about to: one
@@ -193,6 +191,10 @@ impl Machine {
     fn has_run_in_batch(&self) -> bool {
         self.open && (self.ran || self.objects.has_portals())
     }
+}
+
+fn cancelled(why: &str) -> Denial {
+    Denial::of(DenialKind::Cancelled, why)
 }
 
 async fn until(deadline: Option<Instant>) {

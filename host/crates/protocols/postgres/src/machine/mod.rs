@@ -53,6 +53,7 @@ use self::{
 use crate::{
     catalog::CatalogCache,
     codec::{frame::Frame, mask::HashKey, message::MessageError},
+    config::HoldInTransaction,
     interrupt::Interrupt,
 };
 
@@ -71,6 +72,8 @@ pub struct Shared {
     pub catalogs: Arc<CatalogCache>,
     /// The deployment's key for hashed values.
     pub hash_key: Arc<HashKey>,
+    /// Whether commands wait for people inside a transaction.
+    pub hold_in_transaction: HoldInTransaction,
     /// How many sessions have changed the catalog and not yet committed. While there are some, the
     /// catalog is checked before each use, so that nothing is decided by what a commit has just ended.
     pub uncommitted: AtomicUsize,

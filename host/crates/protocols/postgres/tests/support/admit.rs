@@ -4,8 +4,8 @@ use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approvals, Authenticator, Command, Gate, GateParts, GatedSession, Hello, HoldInTransaction, Identity, Principal,
-    SessionPermit, TargetAccess, Verification,
+    Approvals, Authenticator, Command, Gate, GateParts, GatedSession, Hello, Identity, Principal, SessionPermit,
+    TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Entry, RecordFuture, Recorder, Recording},
@@ -23,7 +23,7 @@ pub async fn permit(user: &str, application: &str) -> (SessionPermit, GatedSessi
         approvals: Approvals::new(ApprovalLimits::default(), open, None),
     });
     let allow = vec![Principal::User(user.to_owned())];
-    let access = TargetAccess { protocol: "postgres", allow, hold_in_transaction: HoldInTransaction::Allow };
+    let access = TargetAccess { protocol: "postgres", allow };
     gate.set_targets(HashMap::from([("orders".to_owned(), access)]));
     let hello = Hello {
         protocol: "postgres",

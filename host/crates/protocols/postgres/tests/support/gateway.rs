@@ -18,8 +18,8 @@ use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::{backend::Message, frontend};
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approval, ApprovalState, Approvals, Authenticator, Command, Denial, DenialKind, Gate, GateParts, HoldInTransaction,
-    Identity, Mask, Phase, Principal, Requirement, ResultSchema, TargetAccess, Verification,
+    Approval, ApprovalState, Approvals, Authenticator, Command, Denial, DenialKind, Gate, GateParts, Identity, Mask,
+    Phase, Principal, Requirement, ResultSchema, TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, Opinion, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Entry, Event, Outcome, RecordFuture, Recorder, Recording},
@@ -80,7 +80,7 @@ pub struct Caller {
 }
 
 impl Gateway {
-    pub async fn start(server: &super::server::Server, hold_in_transaction: HoldInTransaction) -> Self {
+    pub async fn start(server: &super::server::Server, more: &str) -> Self {
         let record = Arc::new(Memory::default());
         let double = Arc::new(Double::default());
         let approvals = Approvals::new(ApprovalLimits::default(), record.clone(), None);
@@ -92,13 +92,11 @@ impl Gateway {
             max_output: 8192,
             approvals: approvals.clone(),
         });
-        let access = TargetAccess {
-            protocol: "postgres",
-            allow: vec![Principal::Group("engineering".to_owned())],
-            hold_in_transaction,
-        };
+        let allow = vec![Principal::Group("engineering".to_owned())];
+        let access = TargetAccess { protocol: "postgres", allow };
         gate.set_targets(HashMap::from([("orders".to_owned(), access)]));
-        let text = format!("address = \"localhost:{}\"\ndatabase = \"postgres\"\nusername = \"postgres\"", server.port);
+        let address = format!("localhost:{}", server.port);
+        let text = format!("address = \"{address}\"\ndatabase = \"postgres\"\nusername = \"postgres\"\n{more}");
         let target = Target::prepare(toml::from_str(&text).unwrap()).unwrap();
         let gateway = Server::new(ServerParts {
             gate: Arc::new(gate),
