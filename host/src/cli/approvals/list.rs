@@ -15,7 +15,7 @@ use crate::cli::{
 /// The most characters of a command in the table.
 const MAX_TEXT: usize = 300;
 /// The columns that the table needs.
-const TABLE_WIDTH: u16 = 120;
+const TABLE_WIDTH: u16 = 160;
 /// The word for every state.
 const ALL: &str = "all";
 
@@ -94,7 +94,7 @@ fn listing(page: &ApprovalPage, now: i64, narrow: bool) -> String {
 }
 
 fn rows(page: &ApprovalPage, now: i64) -> String {
-    let mut rows = table(&["approval", "asked", "state", "user", "target", "command", "approvers"]);
+    let mut rows = table(&["approval", "asked", "state", "user", "target", "command", "why", "approvers"]);
     for approval in &page.items {
         rows.add_row([
             approval.id.to_string(),
@@ -103,6 +103,7 @@ fn rows(page: &ApprovalPage, now: i64) -> String {
             printable(&approval.requester),
             printable(&approval.target),
             brief(&approval.text, MAX_TEXT),
+            brief(&approval.reasons(), MAX_TEXT),
             printable(&approval.approvers()),
         ]);
     }
@@ -115,7 +116,8 @@ fn lines(page: &ApprovalPage, now: i64) -> String {
         let (who, approvers) = (printable(&who), printable(&approval.approvers()));
         let (id, state) = (approval.id, state_of(approval, now));
         let text = brief(&approval.text, MAX_TEXT);
-        format!("{BOLD}{id}{BOLD:#}  {state}\n    {who}\n    {text}\n    approvers: {approvers}")
+        let why = brief(&approval.reasons(), MAX_TEXT);
+        format!("{BOLD}{id}{BOLD:#}  {state}\n    {who}\n    {text}\n    {why}\n    approvers: {approvers}")
     });
     told.collect::<Vec<_>>().join("\n")
 }
@@ -143,7 +145,8 @@ mod tests {
             for part in [
                 "1 h 0 min left",
                 "alice",
-                "DELETE FROM orders  WHERE id = $1",
+                "DELETE FROM orders⏎ WHERE id = $1",
+                "hold-for-approval: a DELETE needs a second pair of eyes",
                 "2 of group:dba",
                 "expired",
                 "DROP\\u{1b}[2J",

@@ -14,6 +14,7 @@ use super::{
     until_interrupted,
 };
 
+pub use show::ending;
 #[cfg(test)]
 pub use show::tests::sample;
 
@@ -34,7 +35,7 @@ enum Command {
     /// Shows one approval with all that an approver needs to know
     Show(Asking<show::Show>),
     /// Approves a command that waits; if enough have, it runs
-    Approve(Asking<answer::Answer>),
+    Approve(Asking<answer::Approve>),
     /// Denies a command that waits
     Deny(Asking<answer::Answer>),
     /// Prints approvals as they are asked for, answered and ended
@@ -62,8 +63,8 @@ impl Command {
         match self {
             Self::List(list) => list.what.run(source).await,
             Self::Show(show) => show.what.run(source).await,
-            Self::Approve(answer) => answer.what.run(source, true).await,
-            Self::Deny(answer) => answer.what.run(source, false).await,
+            Self::Approve(approve) => approve.what.run(source).await,
+            Self::Deny(answer) => answer.what.deny(source).await,
             Self::Watch(watch) => until_interrupted(watch.what.run(source)).await,
         }
     }
@@ -72,7 +73,8 @@ impl Command {
         match self {
             Self::List(list) => &list.access,
             Self::Show(show) => &show.access,
-            Self::Approve(answer) | Self::Deny(answer) => &answer.access,
+            Self::Approve(approve) => &approve.access,
+            Self::Deny(answer) => &answer.access,
             Self::Watch(watch) => &watch.access,
         }
     }

@@ -1,13 +1,13 @@
 //! `sluicegate approvals show`: one approval with everything that an approver needs to know.
 
 use anyhow::bail;
-use sluicegate_core::{Approval, ApprovalState, approval::Answer, record};
+use sluicegate_core::{Approval, ApprovalState, approval::Answer, record, record::MAX_TEXT_BYTES};
 
 use super::pick::Meant;
 use crate::cli::{
     Output,
-    print::{BOLD, duration, json, moment, out, printable},
-    sessions::{command_text, fields_text},
+    print::{BAD, BOLD, duration, json, moment, out, printable, printable_lines, quoted},
+    sessions::fields_text,
     source::Source,
 };
 
@@ -40,7 +40,7 @@ fn approval(approval: &Approval, now: i64) -> String {
     let pending = approval.state == ApprovalState::Pending;
     let stands = match (pending, approval.ended_at) {
         (true, _) => format!("pending, {} left", duration(approval.expires_at - now)),
-        (false, Some(at)) => format!("{} at {}: {}", approval.state, moment(at), approval.ended),
+        (false, Some(at)) => format!("{} at {}", ending(approval.state, &approval.ended), moment(at)),
         (false, None) => approval.state.to_string(),
     };
     let verb = if approval.verb == "query" { String::new() } else { format!(" ({})", approval.verb) };
@@ -59,14 +59,35 @@ fn approval(approval: &Approval, now: i64) -> String {
         ("digest", approval.digest.clone()),
     ];
     let mut shown = fields_text(&fields);
-    shown.push_str(&block("command", command_text(&approval.text, approval.cut)));
-    if approval.hidden {
-        shown.push_str("    (literals are left out, because a mask could hide them)\n");
-    }
+    shown.push_str(&block("command", command(approval)));
     shown.push_str(&block("parameters", parameters(approval)));
     shown.push_str(&block("needs", requirements(approval)));
     shown.push_str(&block("answers", approval.answers.iter().map(answer).collect()));
     shown.trim_end().to_owned()
+}
+
+/// How an approval ended, in words that say nothing twice.
+pub fn ending(state: ApprovalState, why: &str) -> String {
+    if why.starts_with(state.word()) {
+        why.to_owned()
+    } else if why.is_empty() {
+        state.to_string()
+    } else {
+        format!("{state}: {why}")
+    }
+}
+
+/// The command's text, line by line, and what of it is not there.
+pub fn command(approval: &Approval) -> Vec<String> {
+    let mut lines = printable_lines(&approval.text);
+    if approval.cut {
+        let kept = MAX_TEXT_BYTES / 1024;
+        lines.push(format!("{BAD}(cut at {kept} KiB; the rest is not shown){BAD:#}"));
+    }
+    if approval.hidden {
+        lines.push("(literals are left out, because a mask could hide them)".to_owned());
+    }
+    lines
 }
 
 /// One answer on a line.
@@ -84,12 +105,13 @@ fn block(name: &str, lines: Vec<String>) -> String {
     format!("\n{BOLD}{name}{BOLD:#}\n{}", lines.concat())
 }
 
-fn parameters(approval: &Approval) -> Vec<String> {
+/// The parameters' values, one a line.
+pub fn parameters(approval: &Approval) -> Vec<String> {
     if approval.values.is_empty() && approval.parameters > 0 {
         return vec![format!("{}, not shown, because a mask could hide them", approval.parameters)];
     }
     let value = |(number, value): (u32, &Option<String>)| match value {
-        Some(value) => printable(&format!("${number} = '{value}'")),
+        Some(value) => format!("${number} = {}", quoted(value)),
         None => format!("${number} is NULL"),
     };
     (1..).zip(&approval.values).map(value).collect()
@@ -177,7 +199,7 @@ pub mod tests {
             "orders (postgres)",
             "keeps its locks",
             "search_path=public",
-            "DELETE FROM orders\n     WHERE id = $1\n",
+            "DELETE FROM orders\n     WHERE id = $1\n    (literals are left out",
             "$1 = '7'",
             "$2 is NULL",
             "hold-for-approval by rule deletes: a DELETE needs a second pair of eyes",
@@ -186,6 +208,22 @@ pub mod tests {
             assert!(text.contains(part), "{part:?} is missing:\n{text}");
         }
         assert!(!text.contains("answers"), "{text}");
+    }
+
+    #[test]
+    fn a_command_is_not_more_than_it_looks_like() {
+        let mut long = sample();
+        assert!(!plain(&long).contains("cut at"));
+        (long.cut, long.values) = (true, vec![Some("7', $2 = '8\n".to_owned())]);
+        let text = plain(&long);
+        assert!(text.contains("    (cut at 16 KiB; the rest is not shown)\n"), "{text}");
+        assert!(text.contains("    $1 = '7'', $2 = ''8⏎'\n"), "{text}");
+    }
+
+    #[test]
+    fn an_end_is_told_once() {
+        let all = [(ApprovalState::Denied, "denied by bob"), (ApprovalState::Abandoned, "the client left")];
+        assert_eq!(all.map(|(state, why)| ending(state, why)), ["denied by bob", "abandoned: the client left"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sluicegate_core::{Approval, ApprovalId, ApprovalState, record, sessions::App
 use super::{list::find, show};
 use crate::cli::{
     Output,
-    print::{BAD, BOLD, GOOD, WAITS, brief, duration, json_line, printable, put, time_of_day},
+    print::{BAD, BOLD, GOOD, WAITS, count, duration, json_line, printable, put, time_of_day},
     source::Source,
 };
 
@@ -19,8 +19,6 @@ use crate::cli::{
 const PERIOD: Duration = Duration::from_secs(1);
 /// How many pending approvals are watched at once.
 const MAX_PENDING: usize = 10_000;
-/// The most characters of a command.
-const MAX_TEXT: usize = 1000;
 
 #[derive(Debug, clap::Args)]
 pub struct Watch {
@@ -44,10 +42,14 @@ impl Watch {
             ..ApprovalFilter::default()
         };
         let mut known: BTreeMap<ApprovalId, Approval> = BTreeMap::new();
+        let mut watching = false;
         loop {
             match changes(source, &filter, &mut known).await {
                 Err(error) => source.recover(error).await?,
                 Ok(changed) => {
+                    if !std::mem::replace(&mut watching, true) {
+                        anstream::eprintln!("{}", greeting(changed.len()));
+                    }
                     for approval in changed {
                         if !self.tell(approval, &mut known)? {
                             return Ok(());
@@ -72,6 +74,16 @@ impl Watch {
         }
         Ok(put(line)?)
     }
+}
+
+/// What is said at the start, and how to answer from another terminal.
+fn greeting(waiting: usize) -> String {
+    let now = match waiting {
+        0 => "nothing waits now".to_owned(),
+        1 => "1 command waits now".to_owned(),
+        more => format!("{} wait now", count(u64::try_from(more).unwrap_or(u64::MAX), "command")),
+    };
+    format!("watching; {now}; answer with `sluicegate approvals approve|deny ID --as USER`")
 }
 
 /// The approvals that are others than were known, oldest first.
@@ -109,7 +121,9 @@ fn text(approval: &Approval, told: usize, now: i64) -> String {
         let who = printable(&format!("{} on {}", approval.requester, approval.target));
         let at = time_of_day(approval.requested_at);
         lines.push(format!("{at}  {WAITS}{}{WAITS:#}  {BOLD}{who}{BOLD:#}", approval.id));
-        lines.push(format!("    {}", brief(&approval.text, MAX_TEXT)));
+        // Further in than what is said of it, so that no line of it passes for that.
+        lines.extend(show::command(approval).iter().map(|line| format!("        {line}")));
+        lines.extend(show::parameters(approval).iter().map(|line| format!("        {line}")));
         lines.push(format!("    {}", printable(&approval.reasons())));
         let locks = if approval.in_transaction { "; its transaction keeps its locks" } else { "" };
         let left = duration(approval.expires_at - now);
@@ -120,8 +134,8 @@ fn text(approval: &Approval, told: usize, now: i64) -> String {
     } else {
         let style = if approval.state == ApprovalState::Approved { GOOD } else { BAD };
         let at = time_of_day(approval.ended_at.unwrap_or(now));
-        let why = printable(&approval.ended);
-        lines.push(format!("{at}  {}  {style}{}{style:#}: {why}", approval.id, approval.state));
+        let how = printable(&show::ending(approval.state, &approval.ended));
+        lines.push(format!("{at}  {}  {style}{how}{style:#}", approval.id));
         lines.extend(fresh);
     }
     lines.join("\n")
@@ -143,6 +157,7 @@ mod tests {
         let mut approval = sample();
         let first = plain(&approval, 0);
         assert!(first.contains("alice on orders") && first.contains("needs 2 of group:dba"), "{first}");
+        assert!(first.contains("\n        DELETE FROM orders\n         WHERE id = $1\n"), "{first}");
         assert!(first.contains("within 1 h 0 min; its transaction keeps its locks"), "{first}");
         let answer =
             |approver: &str| Answer { approver: approver.to_owned(), approved: true, note: "ok".to_owned(), at: 1 };
@@ -150,9 +165,12 @@ mod tests {
         let second = plain(&approval, 0);
         assert!(second.contains("still waits\n    bob approved at ") && !second.contains("alice"), "{second}");
         approval.answers.push(answer("carol"));
-        (approval.state, approval.ended) = (ApprovalState::Approved, "approved".to_owned());
+        (approval.state, approval.ended) = (ApprovalState::Approved, "approved by bob and carol".to_owned());
         let third = plain(&approval, 1);
-        assert!(third.contains("approved: approved\n    carol approved") && !third.contains("bob"), "{third}");
+        assert!(
+            third.contains("  approved by bob and carol\n    carol approved") && !third.contains("bob approved"),
+            "{third}"
+        );
     }
 
     #[test]

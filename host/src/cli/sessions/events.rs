@@ -8,7 +8,8 @@ use sluicegate_core::{
 };
 
 use super::results::results;
-use crate::cli::print::{BAD, BOLD, WAITS, brief, count, micros, moment, printable, printable_lines};
+use crate::cli::approvals::ending;
+use crate::cli::print::{BAD, BOLD, WAITS, count, micros, moment, printable, printable_lines, quoted};
 
 /// The most characters of a command that are shown; JSON has all that was kept.
 pub const MAX_TEXT: usize = 4000;
@@ -50,8 +51,8 @@ fn describe(event: &Event) -> (String, Vec<String>) {
             (format!("command {} is answered", event.sequence), lines)
         }
         Event::HoldEnded(event) => {
-            let line = format!("{}: {}", event.state, event.reason);
-            (format!("command {} is held no longer", event.sequence), vec![printable(&line)])
+            let how = ending(event.state, &event.reason);
+            (format!("command {} is held no longer", event.sequence), vec![printable(&how)])
         }
         Event::Outcome(event) => (format!("result of command {}", event.sequence), outcome(event)),
         Event::Closed(event) => {
@@ -83,7 +84,7 @@ fn command(event: &CommandEntry) -> Vec<String> {
     let mut lines = text(&event.text, event.cut);
     if !event.values.is_empty() {
         lines.extend((1..).zip(&event.values).map(|(number, value)| match value {
-            Some(value) => format!("${number} = {}", brief(value, MAX_TEXT)),
+            Some(value) => format!("${number} = {}", quoted(value)),
             None => format!("${number} is NULL"),
         }));
     } else if event.parameters > 0 {

@@ -20,7 +20,6 @@ use super::{
     source::Source,
     until_interrupted,
 };
-pub use events::text as command_text;
 pub use show::fields_text;
 
 /// Shows recorded sessions, and proves what is recorded

@@ -7,7 +7,7 @@ use sluicegate_core::{SessionId, sessions::SessionSummary};
 use super::events;
 use crate::cli::{
     Output,
-    print::{BOLD, count, json_line, out, printable, put, time},
+    print::{BOLD, count, json_line, moment, out, printable, put},
     source::Source,
 };
 
@@ -53,7 +53,7 @@ impl Show {
 fn summary(summary: &SessionSummary) -> String {
     let refused = summary.refused.is_some();
     let ended = summary.ended.as_deref().unwrap_or_default();
-    let closed = summary.closed_at.map_or_else(|| "still open".to_owned(), |at| format!("{}: {ended}", time(at)));
+    let closed = summary.closed_at.map_or_else(|| "still open".to_owned(), |at| format!("{}: {ended}", moment(at)));
     let more = if summary.named_cut { ", ..." } else { "" };
     let fields = [
         ("session", summary.id.to_string()),
@@ -61,11 +61,11 @@ fn summary(summary: &SessionSummary) -> String {
         ("target", format!("{} ({})", summary.target, summary.protocol)),
         ("client", summary.client.clone()),
         ("application", summary.application.clone()),
-        ("opened", if refused { String::new() } else { time(summary.opened_at) }),
+        ("opened", if refused { String::new() } else { moment(summary.opened_at) }),
         ("closed", if refused { String::new() } else { closed }),
         (
             "refused",
-            summary.refused.as_ref().map_or_else(String::new, |why| format!("{}: {why}", time(summary.opened_at))),
+            summary.refused.as_ref().map_or_else(String::new, |why| format!("{}: {why}", moment(summary.opened_at))),
         ),
         ("named", format!("{}{more}", summary.named.join(", "))),
         ("in all", in_all(summary)),
@@ -107,7 +107,7 @@ mod tests {
         session.user = "eve\u{1b}[2J".to_owned();
         session.refused = Some("no such\ntarget".to_owned());
         let text = anstream::adapter::strip_str(&summary(&session)).to_string();
-        assert!(text.contains("eve\\u{1b}[2J") && text.contains("no such target"), "{text}");
+        assert!(text.contains("eve\\u{1b}[2J") && text.contains("no such⏎target"), "{text}");
         assert!(!text.contains("application") && !text.contains("still open"), "{text}");
     }
 }

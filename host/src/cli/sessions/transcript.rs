@@ -9,7 +9,7 @@ use sluicegate_core::{
 };
 
 use super::{events, results::results};
-use crate::cli::print::{BAD, BOLD, GOOD, WAITS, count, duration, micros, printable, time, time_of_day};
+use crate::cli::print::{BAD, BOLD, GOOD, WAITS, count, duration, micros, printable, quoted, time, time_of_day};
 
 /// The most holds that are remembered for how long they took; an honest session has one at a time.
 const MAX_HOLDS: usize = 64;
@@ -94,9 +94,8 @@ impl Transcript {
         shown.push_str(&events::text(&event.text, event.cut).join("\n    "));
         let mut after = Vec::new();
         if !event.values.is_empty() {
-            let values =
-                event.values.iter().map(|value| value.as_deref().map_or("NULL".to_owned(), |v| format!("'{v}'")));
-            after.push(printable(&format!("  with {}", values.collect::<Vec<_>>().join(", "))));
+            let values = event.values.iter().map(|value| value.as_deref().map_or("NULL".to_owned(), quoted));
+            after.push(format!("  with {}", values.collect::<Vec<_>>().join(", ")));
         }
         after.extend(event.approval.map(|id| format!("{GOOD}covered by approval {id}{GOOD:#}")));
         after.extend(event.denial.as_ref().map(|denial| format!("{BAD}{}{BAD:#}", printable(&denial.to_string()))));
