@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableComponent, presets::NOTHING};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
+use sluicegate_core::approval::Answer;
 
 /// What a text is about.
 pub const BOLD: Style = Style::new().bold();
@@ -93,6 +94,23 @@ pub fn is_narrow(wanted: u16) -> bool {
 
 fn columns() -> Option<u16> {
     std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width >= 40)
+}
+
+/// Named values, one a line; those that are empty are left out.
+pub fn fields_text(fields: &[(&str, String)]) -> String {
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    let mut shown = String::new();
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        shown.push_str(&format!("{BOLD}{name:>width$}{BOLD:#}  {}\n", printable(value)));
+    }
+    shown
+}
+
+/// An answer to an approval on one line, with what or when behind its verb: `bob denied at 12:00: why`.
+pub fn answer(answer: &Answer, more: &str) -> String {
+    let said = if answer.approved { "approved" } else { "denied" };
+    let note = if answer.note.is_empty() { String::new() } else { format!(": {}", answer.note) };
+    printable(&format!("{} {said}{more}{note}", answer.approver))
 }
 
 /// A time in the record, in the reader's zone.

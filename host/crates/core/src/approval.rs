@@ -72,6 +72,15 @@ impl Requirement {
             && (expires_in, remember) == (&other.expires_in, &other.remember)
     }
 
+    /// Who may answer for it, in words: `group:dba or user:bob`.
+    pub fn approver_names(&self) -> String {
+        if self.approvers.is_empty() {
+            return "an admin of this gateway".to_owned();
+        }
+        let names: Vec<_> = self.approvers.iter().map(ToString::to_string).collect();
+        names.join(" or ")
+    }
+
     /// Whether this identity may answer for it. `admins` stand in where nobody is listed.
     pub fn may_answer(&self, identity: &Identity, admins: &[Principal]) -> bool {
         let approvers = if self.approvers.is_empty() { admins } else { &self.approvers };
@@ -195,11 +204,10 @@ impl Approval {
         identity.user != self.requester && self.requirements.iter().any(|r| r.may_answer(identity, admins))
     }
 
-    /// Who may approve, in words: `group:dba (2 of them)`.
+    /// Who may approve, in words: `2 of group:dba or user:bob`.
     pub fn approvers(&self) -> String {
         let of = |requirement: &Requirement| {
-            let names: Vec<_> = requirement.approvers.iter().map(ToString::to_string).collect();
-            let names = if names.is_empty() { "an admin of this gateway".to_owned() } else { names.join(" or ") };
+            let names = requirement.approver_names();
             match requirement.min_approvals {
                 0 | 1 => names,
                 count => format!("{count} of {names}"),

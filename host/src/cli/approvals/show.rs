@@ -6,8 +6,7 @@ use sluicegate_core::{Approval, ApprovalState, approval::Answer, record, record:
 use super::pick::Meant;
 use crate::cli::{
     Output,
-    print::{BAD, BOLD, duration, json, moment, out, printable, printable_lines, quoted},
-    sessions::fields_text,
+    print::{BAD, BOLD, answer, duration, fields_text, json, moment, out, printable, printable_lines, quoted},
     source::Source,
 };
 
@@ -62,7 +61,7 @@ fn approval(approval: &Approval, now: i64) -> String {
     shown.push_str(&block("command", command(approval)));
     shown.push_str(&block("parameters", parameters(approval)));
     shown.push_str(&block("needs", requirements(approval)));
-    shown.push_str(&block("answers", approval.answers.iter().map(answer).collect()));
+    shown.push_str(&block("answers", approval.answers.iter().map(answer_at).collect()));
     shown.trim_end().to_owned()
 }
 
@@ -90,11 +89,9 @@ pub fn command(approval: &Approval) -> Vec<String> {
     lines
 }
 
-/// One answer on a line.
-pub fn answer(answer: &Answer) -> String {
-    let said = if answer.approved { "approved" } else { "denied" };
-    let note = if answer.note.is_empty() { String::new() } else { format!(": {}", answer.note) };
-    printable(&format!("{} {said} at {}{note}", answer.approver, moment(answer.at)))
+/// One answer with its time, on a line.
+pub fn answer_at(given: &Answer) -> String {
+    answer(given, &format!(" at {}", moment(given.at)))
 }
 
 fn block(name: &str, lines: Vec<String>) -> String {
@@ -122,8 +119,7 @@ fn requirements(approval: &Approval) -> Vec<String> {
     for requirement in &approval.requirements {
         let rule = requirement.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule {rule}"));
         lines.push(printable(&format!("{}{rule}: {}", requirement.policy, requirement.reason)));
-        let who: Vec<String> = requirement.approvers.iter().map(ToString::to_string).collect();
-        let who = if who.is_empty() { "an admin of the gateway".to_owned() } else { who.join(" or ") };
+        let who = requirement.approver_names();
         let mut line = format!("  {} of {who}, not {}", requirement.min_approvals.max(1), approval.requester);
         if requirement.reason_required {
             line.push_str("; each answer needs a `--note`");

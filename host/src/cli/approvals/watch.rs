@@ -114,7 +114,7 @@ fn gone(known: &BTreeMap<ApprovalId, Approval>, pending: &[Approval]) -> Vec<App
 
 /// What is new about an approval of which so many answers were told before.
 fn text(approval: &Approval, told: usize, now: i64) -> String {
-    let fresh: Vec<String> = approval.answers.iter().skip(told).map(|a| format!("    {}", show::answer(a))).collect();
+    let fresh: Vec<String> = approval.answers.iter().skip(told).map(|a| format!("    {}", show::answer_at(a))).collect();
     let pending = approval.state == ApprovalState::Pending;
     let mut lines = Vec::new();
     if pending && approval.answers.is_empty() {

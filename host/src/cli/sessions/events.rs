@@ -9,7 +9,7 @@ use sluicegate_core::{
 
 use super::results::results;
 use crate::cli::approvals::ending;
-use crate::cli::print::{BAD, BOLD, WAITS, count, micros, moment, printable, printable_lines, quoted};
+use crate::cli::print::{BAD, BOLD, WAITS, answer, count, micros, moment, printable, printable_lines, quoted};
 
 /// The most characters of a command that are shown; JSON has all that was kept.
 pub const MAX_TEXT: usize = 4000;
@@ -44,11 +44,8 @@ fn describe(event: &Event) -> (String, Vec<String>) {
         }
         Event::Held(approval) => (format!("command {} is held", approval.sequence), held(approval)),
         Event::Answered(event) => {
-            let answer = &event.answer;
-            let said = if answer.approved { "approved" } else { "denied" };
-            let mut lines = vec![printable(&format!("{} {said} {}", answer.approver, event.approval))];
-            lines.extend(Some(printable(&answer.note)).filter(|note| !note.is_empty()));
-            (format!("command {} is answered", event.sequence), lines)
+            let line = answer(&event.answer, &format!(" {}", event.approval));
+            (format!("command {} is answered", event.sequence), vec![line])
         }
         Event::HoldEnded(event) => {
             let how = ending(event.state, &event.reason);

@@ -20,7 +20,6 @@ use super::{
     source::Source,
     until_interrupted,
 };
-pub use show::fields_text;
 
 /// Shows recorded sessions, and proves what is recorded
 ///

@@ -7,7 +7,7 @@ use sluicegate_core::{SessionId, sessions::SessionSummary};
 use super::events;
 use crate::cli::{
     Output,
-    print::{BOLD, count, json_line, moment, out, printable, put},
+    print::{count, fields_text, json_line, moment, out, put},
     source::Source,
 };
 
@@ -83,16 +83,6 @@ pub fn in_all(summary: &SessionSummary) -> String {
         format!("{} masked", count(summary.masked, "value")),
     ];
     numbers.join(", ")
-}
-
-/// Named values, one a line; those that are empty are left out.
-pub fn fields_text(fields: &[(&str, String)]) -> String {
-    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
-    let mut shown = String::new();
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        shown.push_str(&format!("{BOLD}{name:>width$}{BOLD:#}  {}\n", printable(value)));
-    }
-    shown
 }
 
 #[cfg(test)]

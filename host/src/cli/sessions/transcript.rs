@@ -9,7 +9,9 @@ use sluicegate_core::{
 };
 
 use super::{events, results::results};
-use crate::cli::print::{BAD, BOLD, GOOD, WAITS, count, duration, micros, printable, quoted, time, time_of_day};
+use crate::cli::print::{
+    BAD, BOLD, GOOD, WAITS, answer, count, duration, micros, printable, quoted, time, time_of_day,
+};
 
 /// The most holds that are remembered for how long they took; an honest session has one at a time.
 const MAX_HOLDS: usize = 64;
@@ -69,12 +71,7 @@ impl Transcript {
                     printable(&format!("  by {}; {}", approval.approvers(), approval.reasons())),
                 ]
             }
-            Event::Answered(event) => {
-                let answer = &event.answer;
-                let said = if answer.approved { "approved" } else { "denied" };
-                let note = if answer.note.is_empty() { String::new() } else { format!(": {}", answer.note) };
-                vec![printable(&format!("  {} {said}{note}", answer.approver))]
-            }
+            Event::Answered(event) => vec![format!("  {}", answer(&event.answer, ""))],
             Event::HoldEnded(event) => {
                 let waited = self.holds.remove(&event.approval).map(|since| format!(" after {}", duration(at - since)));
                 let approved = event.state == sluicegate_core::ApprovalState::Approved;
@@ -235,7 +232,7 @@ mod tests {
         .collect();
         let [held, answered, ended] = &told[..] else { panic!("{told:?}") };
         assert!(held.contains("waits for approval") && held.contains("group:dba"), "{held}");
-        assert_eq!(answered, "al\\u{1b}ice@orders 789abc |   bob approved: go ahead");
+        assert_eq!(answered, "al\\u{1b}ice@orders 789abc |   bob approved: go⏎ahead");
         assert_eq!(ended, "al\\u{1b}ice@orders 789abc | approved after 12 s");
     }
 

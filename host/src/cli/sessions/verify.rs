@@ -15,10 +15,9 @@ use sluicegate_recorder::{
     proof::{Fault, Opening, PublicKey, Report, verify},
 };
 
-use super::fields_text;
 use crate::cli::{
     Output,
-    print::{BAD, GOOD, WAITS, json, moment, out, printable},
+    print::{BAD, GOOD, WAITS, fields_text, json, moment, out, printable},
 };
 
 /// The exit code where all is proven that is there, and it is not the whole session.
