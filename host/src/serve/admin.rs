@@ -17,7 +17,7 @@ use crate::config::{self, Config};
 /// What the API speaks inside TLS.
 const ALPN: &[&[u8]] = &[b"http/1.1"];
 /// Open connections to the API; more are closed at once.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 2048;
 /// Those among them that have not said who they are yet.
 const MAX_STARTING: usize = MAX_CONNECTIONS / 2;
 /// How long requests may go on once the sessions have ended.
