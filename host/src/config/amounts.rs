@@ -58,7 +58,7 @@ trait Amount: FromStr<Err = AmountError> {
 }
 
 impl Amount for Time {
-    const MEANT: &'static str = "a length of time: write a number and a unit, such as \"90d\" or \"1h 30m\"";
+    const MEANT: &'static str = "a length of time: write a number and a unit, such as \"30m\", \"1h 30m\" or \"90d\"";
 
     fn plain(_: u64) -> Option<Self> {
         None

@@ -4,12 +4,12 @@
 use std::ops::Range;
 
 use serde::Deserialize;
+use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{Principal, approvals::ApprovalLimits, secret::SecretSource};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
-use url::{Host, Url};
 
 use super::{
     Admin, Approvals, Webhook,
@@ -67,7 +67,9 @@ impl Reader<'_> {
             && let DeValue::String(one) = value.get_ref()
         {
             let problem = Problem::error(format!("`{key}` is a list")).at(value.span());
-            self.report.push(problem.help(format!("write `{key} = [\"{}\"]`", one.escape_debug())));
+            // A bare name is most often a group's.
+            let kind = if one.parse::<Principal>().is_ok() { "" } else { "group:" };
+            self.report.push(problem.help(format!("write `{key} = [\"{kind}{}\"]`", one.escape_debug())));
             return (Vec::new(), Vec::new());
         }
         let texts: Option<Vec<Spanned<String>>> = value.and_then(|value| section::value(self.report, value));
@@ -121,7 +123,7 @@ impl Reader<'_> {
         }
         self.secret_source("secret", table.get_mut());
         let WebhookSection { url, secret } = section::read(self.report, NAME, table, &[])?;
-        match webhook_url(url.get_ref()) {
+        match url.get_ref().parse::<WebhookUrl>() {
             Ok(url) => {
                 let secret = match secret? {
                     SecretSource::File(path) => SecretSource::File(self.base.join(path)),
@@ -129,10 +131,10 @@ impl Reader<'_> {
                 };
                 Some(Webhook { url, secret, secret_at })
             }
-            Err((message, help)) => {
+            Err(error) => {
                 // A URL may hold a password, so its line is not shown.
                 let at = url_key.unwrap_or_else(|| url.span());
-                self.report.push(Problem::error(message).at(at).help(help).conceal());
+                self.report.push(Problem::error(error.to_string()).at(at).help(error.help()).conceal());
                 None
             }
         }
@@ -145,33 +147,6 @@ impl Reader<'_> {
         };
         let Some(value) = table.remove(key) else { return };
         self.report.push(Problem::error(message).at(value.span()).help(help).conceal());
-    }
-}
-
-/// The URL that is told of holds, or what is wrong with it and what to do.
-fn webhook_url(text: &str) -> Result<Url, (&'static str, &'static str)> {
-    let example = "write, for example, `url = \"https://chat.example.com/hooks/approvals\"`";
-    let Ok(url) = text.parse::<Url>() else { return Err(("the webhook's `url` is not a URL", example)) };
-    let loopback = match url.host() {
-        None => return Err(("the webhook's `url` names no host", example)),
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err((
-            "the webhook's `url` holds a user or a password",
-            "remove it: each request is signed with `secret`, by which the receiver knows the gateway",
-        ));
-    }
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if loopback => Ok(url),
-        "http" => Err((
-            "the webhook's `url` leaves this machine without TLS, and commands that are held would be readable on the way",
-            "use `https://`; `http://` is for 127.0.0.1, ::1 and localhost",
-        )),
-        _ => Err(("the webhook's `url` is neither `https://` nor `http://`", example)),
     }
 }
 

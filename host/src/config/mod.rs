@@ -28,9 +28,9 @@ use std::{
 };
 
 use anyhow::Context;
+use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{Principal, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource};
 use sluicegate_identity::User;
-use url::Url;
 
 use crate::serve::{Protocol, ProtocolTarget};
 use report::{Problem, Report};
@@ -112,21 +112,13 @@ pub struct Approvals {
 }
 
 /// `[approvals.webhook]`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// What is posted to: https, or a loopback address. Whoever knows it may be able to post there too,
-    /// so it is shown without its path.
-    pub url: Url,
+    /// What is posted to.
+    pub url: WebhookUrl,
     /// What requests are signed with.
     pub secret: SecretSource,
     secret_at: Range<usize>,
-}
-
-impl std::fmt::Debug for Webhook {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let origin = self.url.origin().ascii_serialization();
-        f.debug_struct("Webhook").field("url", &origin).field("secret", &self.secret).finish_non_exhaustive()
-    }
 }
 
 /// `[record]`.

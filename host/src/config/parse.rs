@@ -175,7 +175,7 @@ impl Reader<'_> {
     pub(super) fn listen_address(&mut self, value: Spanned<DeValue<'_>>, exposed: bool) -> Option<SocketAddr> {
         let span = value.span();
         let address = self.address(value)?;
-        if !address.ip().to_canonical().is_loopback() && !exposed {
+        if !sluicegate_net::is_loopback(address.ip()) && !exposed {
             let problem =
                 Problem::error(format!("{address} can be reached from other machines, and there is no [tls]"));
             self.report.push(problem.at(span).help(

@@ -63,7 +63,7 @@ fn webhook(config: &Config, report: &mut Report) {
     let Some(webhook) = &config.approvals.webhook else { return };
     let problem = match webhook.secret.read() {
         Err(error) => error.to_string(),
-        Ok(secret) => match (WebhookConfig { url: webhook.url.to_string(), secret }).check() {
+        Ok(secret) => match (WebhookConfig { url: webhook.url.clone(), secret }).check() {
             Err(error) => error.to_string(),
             Ok(()) => return,
         },

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use sluicegate_admin::{self as admin, AdminSocket, Api, ApiParts, Door, Webhook, WebhookConfig};
 use sluicegate_core::Principal;
-use sluicegate_net::{Limits, Listener, ServerTls, Stopper, stop_channel};
+use sluicegate_net::{Limits, Listener, ServerTls, Stopper, is_loopback, stop_channel};
 use sluicegate_policy_engine::PolicyHost;
 use tokio::task::{JoinSet, block_in_place};
 
@@ -47,7 +47,7 @@ impl Administration {
             let address = listener.local_addr();
             let tls = server_tls(config, ALPN)?;
             started.network = Some((address, tls.clone()));
-            let door = Door::Network { listen, loopback: address.ip().to_canonical().is_loopback() };
+            let door = Door::Network { listen, loopback: is_loopback(address.ip()) };
             let router = admin::router(started.api.clone(), door);
             started.tasks.spawn(admin::serve_tcp(listener, tls, router, stop.clone()));
         }
@@ -92,7 +92,7 @@ pub fn webhook(config: &Config) -> anyhow::Result<Option<Arc<Webhook>>> {
     let Some(config::Webhook { url, secret, .. }) = &config.approvals.webhook else { return Ok(None) };
     let webhook = block_in_place(|| {
         let secret = secret.read()?;
-        anyhow::Ok(Webhook::new(&WebhookConfig { url: url.to_string(), secret })?)
+        anyhow::Ok(Webhook::new(&WebhookConfig { url: url.clone(), secret })?)
     });
     webhook.map(|webhook| Some(Arc::new(webhook))).context("the webhook of [approvals] cannot be used")
 }

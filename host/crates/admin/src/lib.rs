@@ -9,6 +9,7 @@ mod problem;
 mod socket;
 mod tcp;
 mod webhook;
+mod webhook_url;
 
 pub use api::{AnswerBody, Api, ApiParts, Door, Policies, PolicyList, SessionView, Token, WhoAmI, router};
 pub use client::{AdminClient, ClientError, Credentials, Export};
@@ -16,3 +17,4 @@ pub use problem::Problem;
 pub use socket::{AdminSocket, SocketError, path};
 pub use tcp::serve_tcp;
 pub use webhook::{Webhook, WebhookConfig, WebhookError};
+pub use webhook_url::{WebhookUrl, WebhookUrlError};

@@ -4,7 +4,7 @@
 use std::{
     future::Future,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    BindError, Slot, Stop, Stopper,
+    BindError, Slot, Stop, Stopper, is_loopback,
     slot::{Full, Slots},
     stop_channel,
 };
@@ -150,10 +150,6 @@ async fn resolve(address: &str) -> Result<SocketAddr, BindError> {
     let failed = |source| BindError::Resolve { address: address.to_owned(), source };
     let mut found = tokio::net::lookup_host(address).await.map_err(failed)?;
     found.next().ok_or_else(|| failed(io::Error::from(io::ErrorKind::NotFound)))
-}
-
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{TargetAccess, secret::SecretSource};
 use sluicegate_policy_engine::ApplyError;
 use sluicegate_recorder::Retention;
 use tokio::task::block_in_place;
-use url::Url;
 
 use super::{Gateway, bindings};
 use crate::config::{self, Config, Loaded, Target};
@@ -101,7 +101,7 @@ fn listen(config: &Config) -> Vec<(&'static str, SocketAddr)> {
     config.listen.iter().map(|listen| (listen.protocol.name, listen.address)).collect()
 }
 
-fn webhook(config: &Config) -> Option<(&Url, &SecretSource)> {
+fn webhook(config: &Config) -> Option<(&WebhookUrl, &SecretSource)> {
     config.approvals.webhook.as_ref().map(|webhook| (&webhook.url, &webhook.secret))
 }
 

@@ -3,7 +3,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +13,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use sluicegate_net::{ClientTls, TlsMode};
+use sluicegate_net::{ClientTls, TlsMode, is_loopback_host};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -50,7 +49,7 @@ impl Connection {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let (tls, default_port) = match uri.scheme_str() {
             Some("https") => (ClientTls::load(TlsMode::VerifyFull, ca, &[b"http/1.1"]).map_err(ClientError::Tls)?, 443),
-            Some("http") if is_loopback(&host) => (None, 80),
+            Some("http") if is_loopback_host(&host) => (None, 80),
             _ => return Err(refused()),
         };
         let port = authority.port_u16().unwrap_or(default_port);
@@ -130,10 +129,6 @@ where
         }
     });
     Ok(sender)
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ impl Receiver {
     fn webhook(&self) -> Arc<Webhook> {
         logs::keep();
         let secret = format!("whsec_{}", STANDARD.encode(KEY)).into();
-        Arc::new(Webhook::new(&WebhookConfig { url: self.url.clone(), secret }).unwrap())
+        Arc::new(Webhook::new(&WebhookConfig { url: self.url.parse().unwrap(), secret }).unwrap())
     }
 
     fn count(&self) -> usize {
