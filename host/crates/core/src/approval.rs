@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     admission::SessionId,
     identity::{Identity, Principal},
+    record::{Answered, Event, HoldEnded},
 };
 
 /// The most bytes of an answer's note.
@@ -192,13 +193,44 @@ pub struct Approval {
     pub state: ApprovalState,
     /// What was answered, in order.
     pub answers: Vec<Answer>,
-    /// When it ended, in milliseconds since the Unix epoch; none while it is pending.
+    /// When it ended, in milliseconds since the Unix epoch: denied when it was, anything else when its
+    /// command stopped waiting. None before.
     pub ended_at: Option<i64>,
-    /// Why it ended, in a few words; empty while it is pending.
+    /// Why it stands so, in a few words; empty while it is pending.
     pub ended: String,
 }
 
 impl Approval {
+    /// Takes in what happened in its session at this time, in milliseconds since the Unix epoch. What has
+    /// ended stays as it ended.
+    pub fn note(&mut self, event: &Event, at: i64) {
+        match event {
+            Event::Answered(Answered { approval, answer, .. }) if *approval == self.id => {
+                if !answer.approved {
+                    self.end(ApprovalState::Denied, format!("denied by {}", answer.approver), at);
+                }
+                self.answers.push(answer.clone());
+            }
+            Event::HoldEnded(ended) if ended.approval == self.id => self.end(ended.state, ended.reason.clone(), at),
+            Event::Closed(_) => self.end(ApprovalState::Abandoned, "its session ended".to_owned(), at),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, state: ApprovalState, why: String, at: i64) {
+        if self.ended_at.is_none() {
+            (self.state, self.ended, self.ended_at) = (state, why, Some(at));
+        }
+    }
+
+    /// The end of its hold, as it is to be recorded where its command stops waiting for this reason. What
+    /// was denied stays so, and what is approved says by whom.
+    pub fn hold_ended(&self, state: ApprovalState, why: &str) -> HoldEnded {
+        let answered = self.state == ApprovalState::Denied || self.state == state;
+        let (state, reason) = if answered { (self.state, self.ended.clone()) } else { (state, why.to_owned()) };
+        HoldEnded { approval: self.id, sequence: self.sequence, state, reason }
+    }
+
     /// Whether this identity may answer, at all.
     pub fn may_answer(&self, identity: &Identity, admins: &[Principal]) -> bool {
         identity.user != self.requester && self.requirements.iter().any(|r| r.may_answer(identity, admins))

@@ -29,22 +29,17 @@ impl Index {
                 batch.insert(format::asked_key(entry.session, approval.id), &[]);
                 self.waiting.insert(approval.id, approval.as_ref().clone());
             }
-            Event::Answered(Answered { approval: id, answer, .. }) => {
-                let Some(mut approval) = self.take(store, *id)? else { return Ok(()) };
-                if !answer.approved {
-                    end(&mut approval, ApprovalState::Denied, format!("denied by {}", answer.approver), answer.at);
+            Event::Answered(Answered { approval: id, .. }) => {
+                let changed = self.change(store, *id, entry, batch)?;
+                self.waiting.extend(changed.map(|approval| (*id, approval)));
+            }
+            Event::HoldEnded(HoldEnded { approval: id, .. }) => {
+                let changed = self.change(store, *id, entry, batch)?;
+                if changed.is_some() {
+                    batch.insert(format::asked_key(entry.session, *id), ENDED);
                 }
-                approval.answers.push(answer.clone());
-                batch.insert(format::approval_key(*id), format::pack(&approval)?);
-                self.waiting.insert(*id, approval);
             }
-            Event::HoldEnded(HoldEnded { approval: id, state, reason, .. }) => {
-                let Some(mut approval) = self.take(store, *id)? else { return Ok(()) };
-                end(&mut approval, *state, reason.clone(), entry.at);
-                batch.insert(format::approval_key(*id), format::pack(&approval)?);
-                batch.insert(format::asked_key(entry.session, *id), ENDED);
-            }
-            Event::Closed(_) => return self.end_all_of(entry.session, entry.at, batch),
+            Event::Closed(_) => return self.end_all_of(entry, batch),
             _ => {}
         }
         Ok(())
@@ -52,31 +47,35 @@ impl Index {
 
     /// Ends what a session still waits for when it closes: nobody can answer it any more. There is none
     /// where every hold was ended as it should be.
-    fn end_all_of(&mut self, session: SessionId, at: i64, batch: &mut Batch) -> Result<(), StoreError> {
-        for (id, mut approval) in self.waiting.extract_if(|_, approval| approval.session == session) {
-            end(&mut approval, ApprovalState::Abandoned, "its session ended".to_owned(), at);
+    fn end_all_of(&mut self, closed: &Entry, batch: &mut Batch) -> Result<(), StoreError> {
+        for (id, mut approval) in self.waiting.extract_if(|_, approval| approval.session == closed.session) {
+            approval.note(&closed.event, closed.at);
             batch.insert(format::approval_key(id), format::pack(&approval)?);
-            batch.insert(format::asked_key(session, id), ENDED);
+            batch.insert(format::asked_key(closed.session, id), ENDED);
         }
         Ok(())
     }
 
-    fn take(&mut self, store: &Store, id: ApprovalId) -> Result<Option<Approval>, StoreError> {
-        if let Some(approval) = self.waiting.remove(&id) {
-            return Ok(Some(approval));
-        }
-        let found = store.find_approval(id)?;
-        if found.is_none() {
+    /// An approval with what an entry says of it; none where it is not known.
+    fn change(
+        &mut self,
+        store: &Store,
+        id: ApprovalId,
+        entry: &Entry,
+        batch: &mut Batch,
+    ) -> Result<Option<Approval>, StoreError> {
+        let found = match self.waiting.remove(&id) {
+            Some(approval) => Some(approval),
+            None => store.find_approval(id)?,
+        };
+        let Some(mut approval) = found else {
             tracing::warn!(approval = %id, "the record has an answer or an end of an approval that it does not know");
-        }
-        Ok(found)
+            return Ok(None);
+        };
+        approval.note(&entry.event, entry.at);
+        batch.insert(format::approval_key(id), format::pack(&approval)?);
+        Ok(Some(approval))
     }
-}
-
-fn end(approval: &mut Approval, state: ApprovalState, why: String, at: i64) {
-    approval.state = state;
-    approval.ended = why;
-    approval.ended_at.get_or_insert(at);
 }
 
 /// How the holds of a session end that the gateway did not live to see.
@@ -89,12 +88,7 @@ pub(crate) fn cut_off(store: &Store, session: SessionId) -> Result<Vec<HoldEnded
             continue;
         }
         let Some(approval) = store.find_approval(id)? else { continue };
-        // A denial counted when it was given.
-        let (state, reason) = match approval.state {
-            ApprovalState::Denied => (ApprovalState::Denied, approval.ended),
-            _ => (ApprovalState::Abandoned, "the gateway stopped".to_owned()),
-        };
-        ended.push(HoldEnded { approval: id, sequence: approval.sequence, state, reason });
+        ended.push(approval.hold_ended(ApprovalState::Abandoned, "the gateway stopped"));
     }
     Ok(ended)
 }
@@ -103,14 +97,15 @@ pub(crate) fn cut_off(store: &Store, session: SessionId) -> Result<Vec<HoldEnded
 pub(crate) fn end_unrecorded(
     store: &Store,
     session: SessionId,
-    ended: &HoldEnded,
+    ended: HoldEnded,
     at: i64,
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
-    if let Some(mut approval) = store.find_approval(ended.approval)? {
-        end(&mut approval, ended.state, ended.reason.clone(), at);
-        batch.insert(format::approval_key(ended.approval), format::pack(&approval)?);
-        batch.insert(format::asked_key(session, ended.approval), ENDED);
+    let id = ended.approval;
+    if let Some(mut approval) = store.find_approval(id)? {
+        approval.note(&Event::HoldEnded(ended), at);
+        batch.insert(format::approval_key(id), format::pack(&approval)?);
+        batch.insert(format::asked_key(session, id), ENDED);
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ fn set_aside(writer: &mut Writer, session: SessionId, why: &'static str) -> Resu
     let kept = [bytes.to_be_bytes(), at.to_be_bytes()].concat();
     batch.insert(format::ended_key(live::target_of(&summary), session), kept);
     for ended in approvals::cut_off(&store, session)? {
-        approvals::end_unrecorded(&store, session, &ended, at, &mut batch)?;
+        approvals::end_unrecorded(&store, session, ended, at, &mut batch)?;
     }
     store.write(batch)
 }

@@ -56,16 +56,10 @@ impl Ledger {
     fn approvals(&self) -> Vec<Approval> {
         let mut all: Vec<Approval> = Vec::new();
         for entry in self.entries.lock().unwrap().iter() {
-            let mut change = |id: ApprovalId, change: &dyn Fn(&mut Approval)| {
-                all.iter_mut().filter(|approval| approval.id == id).for_each(change);
-            };
-            match &entry.event {
-                Event::Answered(answered) => change(answered.approval, &|a| a.answers.push(answered.answer.clone())),
-                Event::HoldEnded(ended) => change(ended.approval, &|a| {
-                    (a.state, a.ended) = (ended.state, ended.reason.clone());
-                }),
-                Event::Held(approval) => all.push(approval.as_ref().clone()),
-                _ => {}
+            let ours = all.iter_mut().filter(|approval| approval.session == entry.session);
+            ours.for_each(|approval| approval.note(&entry.event, entry.at));
+            if let Event::Held(approval) = &entry.event {
+                all.push(approval.as_ref().clone());
             }
         }
         all.sort_by_key(|approval| std::cmp::Reverse(approval.id));

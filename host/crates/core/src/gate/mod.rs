@@ -2,6 +2,7 @@
 //! [`ForwardPermit`] exists; what came of it is recorded before the client hears of the end. A command
 //! that people have to agree to is suspended meanwhile (`suspended.rs`).
 
+mod entry;
 mod flight;
 mod suspended;
 
@@ -9,13 +10,13 @@ use std::sync::Arc;
 
 use crate::{
     admission::{GateParts, Session},
-    approval::ApprovalId,
+    approval::{Approval, ApprovalId},
     approvals::Approvals,
-    command::{Command, Parameter, Phase},
+    command::{Command, Phase},
     denial::{Denial, DenialKind},
     digest,
     policy::{Flight, Opinion, PolicySession, Ruling},
-    record::{self, Closed, CommandEntry, Entry, Event, Governed, MAX_TEXT_BYTES, RecordError, Recorder, Recording},
+    record::{self, Closed, Entry, Event, Governed, RecordError, Recorder, Recording},
 };
 
 use self::suspended::Suspended;
@@ -23,9 +24,6 @@ pub use self::{
     flight::{ForwardPermit, InFlight, ResultSummary},
     suspended::Halt,
 };
-
-/// The most bytes of one parameter that are kept.
-const MAX_PARAMETER_BYTES: usize = 1024;
 
 /// One admitted session.
 pub struct GatedSession {
@@ -39,6 +37,8 @@ pub struct GatedSession {
     approvals: Arc<Approvals>,
     /// The command that people have to agree to. While there is one, nothing else is decided.
     suspended: Option<Suspended>,
+    /// The approval by which one was permitted, until that is told.
+    granted: Option<Approval>,
     closed: bool,
 }
 
@@ -74,6 +74,7 @@ impl GatedSession {
             generation,
             approvals: Arc::clone(&gate.approvals),
             suspended: None,
+            granted: None,
             closed: false,
         }
     }
@@ -218,47 +219,6 @@ impl GatedSession {
         error.into()
     }
 
-    /// Whether literals and parameters stay out of the record, and away from approvers.
-    fn hides(&self, command: &Command) -> bool {
-        self.policies.may_mask() || carries_password(command)
-    }
-
-    /// What is recorded of a command itself.
-    fn entry(&self, sequence: u64, command: &Command) -> CommandEntry {
-        let hide = self.hides(command);
-        let source = if hide { &command.normalized } else { &command.text };
-        let (text, cut) = record::cut(source, MAX_TEXT_BYTES);
-        let values = if hide {
-            Vec::new()
-        } else {
-            command
-                .parameters
-                .iter()
-                .map(|p| match p {
-                    Parameter::Null => None,
-                    Parameter::Text(text) => Some(record::cut(text, MAX_PARAMETER_BYTES).0),
-                    Parameter::Opaque(bytes) => Some(format!("({} bytes)", bytes.len())),
-                })
-                .collect()
-        };
-        let mut resources = command.resources.clone();
-        if let Some(sql) = &command.sql {
-            resources.extend(sql.relations.iter().filter(|r| !r.indirect).map(|r| r.name.to_string()));
-        }
-        CommandEntry {
-            sequence,
-            verb: command.verb.to_owned(),
-            text,
-            cut,
-            resources,
-            parameters: u32::try_from(command.parameters.len()).unwrap_or(u32::MAX),
-            values,
-            denial: None,
-            approval: None,
-            opinions: Vec::new(),
-        }
-    }
-
     /// Ends the session, once. Further calls do nothing.
     pub async fn close(&mut self, reason: &str) {
         if std::mem::replace(&mut self.closed, true) {
@@ -275,11 +235,4 @@ impl GatedSession {
         }
         tracing::info!(session = %self.log.session.id, commands = self.sequence, reason, "session closed");
     }
-}
-
-/// Whether a statement is made to carry a password: of roles, and of other servers.
-fn carries_password(command: &Command) -> bool {
-    let carriers = ["role", "user", "group", "user mapping", "server", "subscription"];
-    let carries = |kind: &String| carriers.iter().any(|carrier| kind.ends_with(carrier));
-    command.sql.as_ref().is_some_and(|sql| sql.kinds.iter().any(carries))
 }

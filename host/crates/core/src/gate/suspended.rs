@@ -41,6 +41,8 @@ pub(super) struct Suspended {
     hold: Option<Hold>,
     /// Why it will not run.
     refused: Option<Denial>,
+    /// The approval that it waited for before, and why that no longer counts.
+    replaces: Option<(ApprovalId, &'static str)>,
 }
 
 impl Suspended {
@@ -51,7 +53,7 @@ impl Suspended {
         requirements: Vec<Requirement>,
         flight: Box<dyn Flight>,
     ) -> Self {
-        Self { command, digest, sequence, requirements, flight, hold: None, refused: None }
+        Self { command, digest, sequence, requirements, flight, hold: None, refused: None, replaces: None }
     }
 }
 
@@ -89,20 +91,37 @@ impl GatedSession {
         }
     }
 
+    /// The approval that the suspended command waited for before, if it was decided anew, and why that
+    /// no longer counts.
+    pub fn replaced(&self) -> Option<(ApprovalId, &'static str)> {
+        self.suspended.as_ref()?.replaces
+    }
+
+    /// The approval by which a command was permitted that was suspended; told once.
+    pub fn take_granted(&mut self) -> Option<Approval> {
+        self.granted.take()
+    }
+
     /// Waits until the suspended command can be decided again: it was approved, denied or has
     /// expired, was ended, or its policies are others now. Cancel-safe.
     pub async fn hold_over(&mut self) {
+        while self.hold_progress().await.is_some() {}
+    }
+
+    /// The same, and returns what it waits for each time when that has one more answer and needs others
+    /// still; none when the wait is over. Cancel-safe.
+    pub async fn hold_progress(&mut self) -> Option<Approval> {
         let Some(suspended) = &mut self.suspended else { return std::future::pending().await };
         if suspended.refused.is_some() {
-            return;
+            return None;
         }
         let Some(hold) = &mut suspended.hold else { return std::future::pending().await };
         loop {
             tokio::select! {
-                _ = hold.answered() => return,
+                answered = hold.answered() => return answered,
                 () = tokio::time::sleep(LOOK) => {
                     if self.policies.is_outdated() {
-                        return;
+                        return None;
                     }
                 }
             }
@@ -145,8 +164,13 @@ impl GatedSession {
             self.note_governing().await?;
             if !same || ruling.denial.is_some() || !all_same(&ruling.requirements, &suspended.requirements) {
                 let why = if same { "the policies changed" } else { "the command means something else now" };
+                let before = suspended.hold.as_ref().map(|hold| hold.approval().id);
                 self.supersede(suspended, why).await?;
-                return self.decided(command, ruling, flight).await;
+                let decided = self.decided(command, ruling, flight).await;
+                if let Some(suspended) = &mut self.suspended {
+                    suspended.replaces = before.map(|id| (id, why));
+                }
+                return decided;
             }
             suspended.flight = flight;
         }
@@ -156,7 +180,7 @@ impl GatedSession {
         }
         if let Some(hold) = suspended.hold.take() {
             let ended = hold.end(ApprovalState::Approved, "approved").await;
-            ended.map_err(|error| self.unrecorded(error))?;
+            self.granted = Some(ended.map_err(|error| self.unrecorded(error))?);
         }
         let flight = InFlight::new(self.log.clone(), suspended.flight, suspended.sequence, true);
         Ok(ForwardPermit { flight })

@@ -2,7 +2,7 @@
 
 use sluicegate_core::{
     ApprovalState,
-    record::Recorder,
+    record::{Entry, Recorder},
     sessions::{ApprovalFilter, ApprovalReader},
 };
 use sluicegate_recorder::{SledRecorder, Store};
@@ -55,11 +55,16 @@ async fn an_approval_is_found_as_it_stands() {
 async fn nothing_is_waited_for_once_its_session_has_closed() {
     let dir = tempfile::tempdir().unwrap();
     let recorder = SledRecorder::open(dir.path()).unwrap();
-    let (session, other, left, kept) = (new_id(), new_id(), new_approval(), new_approval());
+    let (session, other, left, kept, denied) = (new_id(), new_id(), new_approval(), new_approval(), new_approval());
     recorder.append(held(session, 1, left)).await.unwrap();
     recorder.append(held(other, 1, kept)).await.unwrap();
-    recorder.append(closed(session, 1)).await.unwrap();
+    recorder.append(held(session, 2, denied)).await.unwrap();
+    let answer = answered(session, 2, denied, false);
+    recorder.append(Entry { at: 5, ..answer }).await.unwrap();
+    recorder.append(closed(session, 2)).await.unwrap();
     recorder.flush().await.unwrap();
+    let ended = recorder.store().approval(denied).unwrap().unwrap();
+    assert_eq!((ended.state, ended.ended.as_str(), ended.ended_at), (ApprovalState::Denied, "denied by bob", Some(5)));
     let ended = recorder.store().approval(left).unwrap().unwrap();
     assert_eq!((ended.state, ended.ended.as_str()), (ApprovalState::Abandoned, "its session ended"));
     assert_eq!(recorder.store().approval(kept).unwrap().unwrap().state, ApprovalState::Pending);

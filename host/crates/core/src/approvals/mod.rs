@@ -1,0 +1,185 @@
+//! The approvals that are waited for now. A held session opens one and waits on it; approvers answer
+//! it (`answer.rs`), and what they answer ends its wait (`hold.rs`). An answer is in the record before
+//! it counts, and an approval that has ended stays ended.
+
+mod answer;
+mod hold;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub use self::answer::AnswerError;
+pub(crate) use self::hold::Hold;
+use self::{answer::Votes, hold::Place};
+use crate::{
+    approval::{Approval, ApprovalId, Requirement},
+    record::{self, Entry, Event, RecordError, Recorder},
+};
+
+/// How many approvals that cover later commands are kept; beyond that the next ones ask again.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// How many may be pending, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApprovalLimits {
+    /// In all.
+    pub max_pending: usize,
+    /// Of one identity.
+    pub max_pending_per_identity: usize,
+    /// How long a request stands where its policy does not say.
+    pub expires: Duration,
+    /// How long it stands at most.
+    pub max_expires: Duration,
+}
+
+impl Default for ApprovalLimits {
+    fn default() -> Self {
+        Self {
+            max_pending: 1000,
+            max_pending_per_identity: 10,
+            expires: Duration::from_secs(3600),
+            max_expires: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// Tells people about approvals. Implemented by what sends webhooks.
+pub trait Announcer: Send + Sync {
+    /// An approval is waited for from now on. Quick and without blocking.
+    fn pending(&self, approval: &Approval);
+}
+
+/// Why no approval can be asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("{0} commands of yours wait for approval already, and no more may; have some answered or cancel them")]
+    Identity(usize),
+    #[error("{0} commands wait for approval at this gateway, and no more may; try again later")]
+    Full(usize),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// The approvals that are waited for. One serves every session.
+pub struct Approvals {
+    limits: ApprovalLimits,
+    recorder: Arc<dyn Recorder>,
+    announcer: Option<Arc<dyn Announcer>>,
+    live: Mutex<Live>,
+}
+
+#[derive(Default)]
+struct Live {
+    pending: HashMap<ApprovalId, Arc<Ticket>>,
+    by_identity: HashMap<String, usize>,
+    remembered: HashMap<String, Remembered>,
+}
+
+struct Remembered {
+    approval: ApprovalId,
+    requirements: Vec<Requirement>,
+    until: Instant,
+}
+
+/// One approval that is waited for.
+struct Ticket {
+    /// Held while an answer is being recorded and while the end is decided, so that no answer comes
+    /// after the end.
+    turn: tokio::sync::Mutex<Votes>,
+    state: watch::Sender<Approval>,
+}
+
+impl Approvals {
+    /// No approvals yet.
+    pub fn new(
+        limits: ApprovalLimits,
+        recorder: Arc<dyn Recorder>,
+        announcer: Option<Arc<dyn Announcer>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { limits, recorder, announcer, live: Mutex::default() })
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ticket(&self, id: ApprovalId) -> Option<Arc<Ticket>> {
+        self.live().pending.get(&id).map(Arc::clone)
+    }
+
+    /// Every approval that is waited for, oldest first.
+    pub fn pending(&self) -> Vec<Approval> {
+        let tickets: Vec<_> = self.live().pending.values().map(Arc::clone).collect();
+        let mut pending: Vec<_> = tickets.iter().map(|ticket| ticket.state.borrow().clone()).collect();
+        pending.sort_by_key(|approval| approval.id);
+        pending
+    }
+
+    /// One that is waited for.
+    pub fn find(&self, id: ApprovalId) -> Option<Approval> {
+        self.ticket(id).map(|ticket| ticket.state.borrow().clone())
+    }
+
+    /// The approval that covers this command already, for the same requirements.
+    pub(crate) fn covers(&self, digest: &str, requirements: &[Requirement]) -> Option<ApprovalId> {
+        let mut live = self.live();
+        let now = Instant::now();
+        live.remembered.retain(|_, remembered| remembered.until > now);
+        let remembered = live.remembered.get(digest)?;
+        all_same(&remembered.requirements, requirements).then_some(remembered.approval)
+    }
+
+    fn remember(&self, approval: &Approval) {
+        let seconds = approval.requirements.iter().map(|r| r.remember.unwrap_or(0)).min().unwrap_or(0);
+        let mut live = self.live();
+        if seconds == 0 || live.remembered.len() >= MAX_REMEMBERED {
+            return;
+        }
+        let until = Instant::now() + Duration::from_secs(seconds.into());
+        let (approval, requirements, digest) = (approval.id, approval.requirements.clone(), approval.digest.clone());
+        live.remembered.insert(digest, Remembered { approval, requirements, until });
+    }
+
+    /// Asks for an approval: on disk before it is announced. `request` has everything but its id and times.
+    pub(crate) async fn open(self: &Arc<Self>, mut request: Approval) -> Result<Hold, OpenError> {
+        request.id = ApprovalId(Uuid::now_v7());
+        request.requested_at = record::now();
+        let asked = request.requirements.iter().filter_map(|r| r.expires_in).min();
+        let stands = asked.map_or(self.limits.expires, |seconds| Duration::from_secs(seconds.into()));
+        let stands = stands.min(self.limits.max_expires);
+        request.expires_at = request.requested_at + i64::try_from(stands.as_millis()).unwrap_or(i64::MAX / 2);
+        let place = Place::take(self, &request.requester)?;
+        let held = Event::Held(Box::new(request.clone()));
+        self.recorder.append(Entry { session: request.session, at: request.requested_at, event: held }).await?;
+        self.recorder.flush().await?;
+        let votes = Votes::new(&request);
+        let (state, changes) = watch::channel(request);
+        let approval = changes.borrow().clone();
+        let ticket = Arc::new(Ticket { turn: tokio::sync::Mutex::new(votes), state });
+        self.live().pending.insert(approval.id, Arc::clone(&ticket));
+        tracing::info!(approval = %approval.id, session = %approval.session, sequence = approval.sequence, "command held");
+        if let Some(announcer) = &self.announcer {
+            announcer.pending(&approval);
+        }
+        Ok(Hold {
+            approvals: Arc::clone(self),
+            ticket,
+            changes,
+            id: approval.id,
+            told: 0,
+            deadline: tokio::time::Instant::now() + stands,
+            place: Some(place),
+        })
+    }
+}
+
+/// Whether both lists ask for the same.
+pub(crate) fn all_same(some: &[Requirement], others: &[Requirement]) -> bool {
+    some.len() == others.len() && some.iter().zip(others).all(|(one, other)| one.same(other))
+}
