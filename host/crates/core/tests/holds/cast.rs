@@ -42,7 +42,7 @@ pub struct Ask {
 
 const DBA: Ask = Ask { group: Some("dba"), count: 1, note: false, hasty: false, remember: false };
 const SECURITY: Ask = Ask { group: Some("security"), ..DBA };
-const REMEMBERED: Ask = Ask { remember: true, ..DBA };
+const COVERING: Ask = Ask { remember: true, ..DBA };
 
 /// What the policies of the moment ask for. No two ask for the same.
 pub const ASKS: [&[Ask]; 9] = [
@@ -52,10 +52,13 @@ pub const ASKS: [&[Ask]; 9] = [
     &[DBA, SECURITY],
     &[Ask { group: None, ..DBA }],
     &[Ask { note: true, ..DBA }],
-    &[REMEMBERED],
-    &[REMEMBERED, Ask { remember: true, ..SECURITY }],
+    &[COVERING],
+    &[COVERING, Ask { remember: true, ..SECURITY }],
     &[Ask { hasty: true, ..DBA }],
 ];
+
+/// The index of the policies of which one approval covers later runs.
+pub const REMEMBERED: usize = 6;
 
 /// The index that stands for policies that refuse.
 pub const BLOCK: usize = ASKS.len();

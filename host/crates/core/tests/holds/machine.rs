@@ -1,11 +1,14 @@
 //! Random mixes of everything that can happen to held commands, compared step by step with the model;
 //! and once more, without the model, what must never be found in a record.
 
-use std::collections::HashMap;
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+};
 
-use proptest::{collection::vec, prelude::*};
+use proptest::test_runner::{Config, TestRunner};
 use sluicegate_core::{
-    ApprovalId, Denial, DenialKind, GatedSession, Halt, ResultSummary, SessionId,
+    ApprovalId, ApprovalState, Denial, DenialKind, GatedSession, Halt, ResultSummary, SessionId,
     approvals::AnswerError,
     record::{Entry, Event},
 };
@@ -13,31 +16,20 @@ use sluicegate_core::{
 use crate::{
     cast::{ASKS, PEOPLE},
     invariants,
-    model::{Mark, Model, Op, Reply, SEATS},
+    model::Model,
+    script::{self, Mark, Op, Reply, SEATS},
     stage::{Stage, command, is_over, narrow, over},
 };
 
-fn op() -> impl Strategy<Value = Op> {
-    let seat = 0..SEATS.len();
-    prop_oneof![
-        6 => (seat.clone(), 0..2u8, prop::bool::weighted(0.05))
-            .prop_map(|(seat, number, twisted)| Op::Decide { seat, number, twisted }),
-        4 => (seat.clone(), prop::bool::weighted(0.2))
-            .prop_map(|(seat, in_transaction)| Op::Hold { seat, in_transaction }),
-        1 => seat.clone().prop_map(|seat| Op::End { seat }),
-        1 => seat.clone().prop_map(|seat| Op::Refuse { seat }),
-        1 => seat.prop_map(|seat| Op::Reopen { seat }),
-        8 => (0..6usize, 0..PEOPLE.len(), prop::bool::weighted(0.85), any::<bool>())
-            .prop_map(|(which, who, yes, note)| Op::Answer { which, who, yes, note }),
-        2 => (0..=ASKS.len()).prop_map(|asks| Op::Govern { asks }),
-    ]
-}
+/// How many mixes are tried.
+const CASES: u32 = 1000;
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn held_commands_do_what_the_model_says(first in 1..ASKS.len(), ops in vec(op(), 1..80)) {
+#[test]
+fn held_commands_do_what_the_model_says() {
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let seen = Cell::new(Tally::default());
+    let mixes = (1..ASKS.len(), script::mix());
+    let tried = TestRunner::new(config).run(&mixes, |(first, ops)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut machine = Machine::new().await;
@@ -45,8 +37,44 @@ proptest! {
             for op in &ops {
                 machine.step(op).await;
             }
+            seen.set(seen.get().and(machine.tally()));
             machine.leave().await;
         });
+        Ok(())
+    });
+    tried.unwrap_or_else(|error| panic!("{error}"));
+    seen.get().is_enough();
+}
+
+/// How often it came to what these tests are about.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    approved: u32,
+    denied: u32,
+    expired: u32,
+    covered: u32,
+    /// Restarts while somebody waited,
+    cut_off: u32,
+    /// and while something was remembered.
+    forgotten: u32,
+}
+
+impl Tally {
+    fn and(self, other: Self) -> Self {
+        Self {
+            approved: self.approved + other.approved,
+            denied: self.denied + other.denied,
+            expired: self.expired + other.expired,
+            covered: self.covered + other.covered,
+            cut_off: self.cut_off + other.cut_off,
+            forgotten: self.forgotten + other.forgotten,
+        }
+    }
+
+    fn is_enough(self) {
+        let Self { approved, denied, expired, covered, cut_off, forgotten } = self;
+        let rarest = [approved, denied, expired, covered, cut_off, forgotten].into_iter().min().unwrap_or(0);
+        assert!(rarest >= CASES / 10, "too little of something is tried: {self:?}");
     }
 }
 
@@ -58,19 +86,49 @@ struct Machine {
     sessions: HashMap<SessionId, usize>,
     /// The approvals in the order in which they were asked for.
     approvals: Vec<ApprovalId>,
+    /// The sessions that a restart cut off.
+    cut_off: HashSet<SessionId>,
+    restarts: Tally,
 }
 
 impl Machine {
     async fn new() -> Self {
-        let stage = Stage::new(narrow());
-        let mut machine =
-            Self { model: Model::new(), stage, seats: Vec::new(), sessions: HashMap::new(), approvals: Vec::new() };
-        for (seat, (user, target)) in SEATS.iter().enumerate() {
-            let session = machine.stage.open(user, target).await;
-            machine.sessions.insert(session.session().id, seat);
-            machine.seats.push(session);
-        }
+        let mut machine = Self {
+            model: Model::new(),
+            stage: Stage::new(narrow()),
+            seats: Vec::new(),
+            sessions: HashMap::new(),
+            approvals: Vec::new(),
+            cut_off: HashSet::new(),
+            restarts: Tally::default(),
+        };
+        machine.take_seats().await;
         machine
+    }
+
+    async fn take_seats(&mut self) {
+        for (seat, (user, target)) in SEATS.iter().enumerate() {
+            let session = self.stage.open(user, target).await;
+            self.sessions.insert(session.session().id, seat);
+            self.seats.push(session);
+        }
+    }
+
+    /// What came of it so far.
+    fn tally(&self) -> Tally {
+        let ended = |state| self.count(|mark| matches!(mark, Mark::Ended { state: ended, .. } if *ended == state));
+        Tally {
+            approved: ended(ApprovalState::Approved),
+            denied: ended(ApprovalState::Denied),
+            expired: ended(ApprovalState::Expired),
+            covered: self.count(|mark| matches!(mark, Mark::Command { covered: Some(_), .. })),
+            ..self.restarts
+        }
+    }
+
+    /// The model's record is the gate's.
+    fn count(&self, is: impl Fn(&Mark) -> bool) -> u32 {
+        self.model.record.iter().map(|mark| u32::from(is(mark))).sum()
     }
 
     /// Does one thing to both, and compares what they say, what they record and what they wait for.
@@ -152,6 +210,14 @@ impl Machine {
                 self.stage.govern(asks);
                 Reply::Nothing
             }
+            Op::Restart => {
+                self.restarts.cut_off += u32::from(!self.stage.approvals.pending().is_empty());
+                self.restarts.forgotten += u32::from(self.model.remembers());
+                self.cut_off.extend(self.seats.drain(..).map(|session| session.session().id));
+                self.stage.restart();
+                self.take_seats().await;
+                Reply::Nothing
+            }
         }
     }
 
@@ -160,7 +226,7 @@ impl Machine {
         for seat in 0..SEATS.len() {
             self.step(&Op::Reopen { seat }).await;
         }
-        invariants::check(&self.stage.ledger.entries());
+        invariants::check_after_crashes(&self.stage.ledger.entries(), &self.cut_off);
         assert_eq!(self.stage.approvals.pending(), []);
         self.step(&Op::Govern { asks: 1 }).await;
         for (seat, number) in [(0, 7), (2, 8), (3, 9)] {

@@ -15,4 +15,5 @@ mod invariants;
 mod machine;
 mod model;
 mod races;
+mod script;
 mod stage;

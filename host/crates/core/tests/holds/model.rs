@@ -7,56 +7,9 @@ use sluicegate_core::ApprovalState::{self, Abandoned, Approved, Denied, Expired,
 
 use crate::{
     cast::{self, ASKS, Ask, BLOCK},
+    script::{Mark, Op, Reply, SEATS},
     stage,
 };
-
-/// One thing that somebody does.
-#[derive(Debug, Clone)]
-pub enum Op {
-    /// Sends a command, or hands in the suspended one again; `twisted` means something else.
-    Decide { seat: usize, number: u8, twisted: bool },
-    /// Asks for the approval.
-    Hold { seat: usize, in_transaction: bool },
-    /// Cancels, times out or goes away.
-    End { seat: usize },
-    /// The gate itself refuses the command now.
-    Refuse { seat: usize },
-    /// The session ends, and another of the same person begins.
-    Reopen { seat: usize },
-    /// Somebody answers an approval, which may have ended long ago.
-    Answer { which: usize, who: usize, yes: bool, note: bool },
-    /// Other policies, or the same ones anew.
-    Govern { asks: usize },
-}
-
-/// The sessions: who, and where to.
-pub const SEATS: [(&str, &str); 4] =
-    [("alice", stage::ORDERS), ("alice", stage::BILLING), ("carol", stage::ORDERS), ("alice", stage::ORDERS)];
-
-/// One recorded event, without what does not matter here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mark {
-    Opened(usize),
-    Governed(usize),
-    Command { seat: usize, sequence: u64, denied: bool, covered: Option<usize> },
-    Held { seat: usize, sequence: u64, approval: usize },
-    Answered { approval: usize, who: String, yes: bool },
-    Ended { approval: usize, state: ApprovalState },
-    Outcome { seat: usize, sequence: u64, denied: bool, status: String },
-    Closed { seat: usize, commands: u64 },
-}
-
-/// What a call answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    Nothing,
-    Ran,
-    Refused,
-    Suspended,
-    Asked(usize),
-    Counted(ApprovalState),
-    NotCounted(&'static str),
-}
 
 type Key = (u8, bool);
 
@@ -121,6 +74,11 @@ impl Model {
         all.map(|(number, approval)| (number, approval.state, approval.answers.len())).collect()
     }
 
+    /// Whether an approval may cover later commands.
+    pub fn remembers(&self) -> bool {
+        !self.remembered.is_empty()
+    }
+
     /// What an operation answers; what it records is added to the record.
     pub fn apply(&mut self, op: &Op) -> Reply {
         match *op {
@@ -151,6 +109,16 @@ impl Model {
             Op::Answer { which, who, yes, note } => self.answer(which, cast::PEOPLE[who].0, yes, note),
             Op::Govern { asks } => {
                 (self.asks, self.generation) = (asks, self.generation + 1);
+                Reply::Nothing
+            }
+            Op::Restart => {
+                // What was waited for and what was remembered is gone; the record stays.
+                self.remembered.clear();
+                self.approvals.iter_mut().for_each(|approval| approval.live = false);
+                for seat in 0..SEATS.len() {
+                    self.seats[seat] = Seat { seen: self.generation, ..Seat::default() };
+                    self.record.push(Mark::Opened(seat));
+                }
                 Reply::Nothing
             }
         }

@@ -179,6 +179,7 @@ impl Authenticator for Doorman {
 /// A gate with its surroundings.
 pub struct Stage {
     gate: Gate,
+    limits: ApprovalLimits,
     rules: Arc<Mutex<Rules>>,
     /// The record.
     pub ledger: Arc<Ledger>,
@@ -194,22 +195,14 @@ pub fn narrow() -> ApprovalLimits {
 impl Stage {
     /// A gate without policies.
     pub fn new(limits: ApprovalLimits) -> Self {
-        let ledger = Arc::new(Ledger::default());
-        let recorder: Arc<dyn Recorder> = Arc::clone(&ledger) as _;
-        let approvals = Approvals::new(limits, Arc::clone(&recorder), None);
-        let rules = Arc::new(Mutex::new(Rules::default()));
-        let gate = Gate::new(GateParts {
-            authenticator: Arc::new(Doorman),
-            policies: Arc::new(Engine(Arc::clone(&rules))),
-            recorder,
-            recording: Recording::Ordered,
-            max_output: 0,
-            approvals: Arc::clone(&approvals),
-        });
-        let allow = vec![Principal::Group("engineering".to_owned())];
-        let access = TargetAccess { protocol: "test", allow };
-        gate.set_targets([ORDERS, BILLING].map(|target| (target.to_owned(), access.clone())).into());
-        Self { gate, rules, ledger, approvals }
+        let (rules, ledger) = (Arc::new(Mutex::new(Rules::default())), Arc::new(Ledger::default()));
+        let (gate, approvals) = gate(limits, &rules, &ledger);
+        Self { gate, limits, rules, ledger, approvals }
+    }
+
+    /// Starts the gate anew before the same record, as after a crash: of what was live nothing is left.
+    pub fn restart(&mut self) {
+        (self.gate, self.approvals) = gate(self.limits, &self.rules, &self.ledger);
     }
 
     /// Sets what the policies ask for from now on: an index of [`cast::ASKS`], or [`cast::BLOCK`].
@@ -239,6 +232,23 @@ impl Stage {
         let identity: Identity = cast::person(who);
         self.approvals.answer(id, &identity, &cast::admins(), yes, note).await
     }
+}
+
+fn gate(limits: ApprovalLimits, rules: &Arc<Mutex<Rules>>, ledger: &Arc<Ledger>) -> (Gate, Arc<Approvals>) {
+    let recorder: Arc<dyn Recorder> = Arc::clone(ledger) as _;
+    let approvals = Approvals::new(limits, Arc::clone(&recorder), None, DigestKey::derive(&[7; 32]));
+    let gate = Gate::new(GateParts {
+        authenticator: Arc::new(Doorman),
+        policies: Arc::new(Engine(Arc::clone(rules))),
+        recorder,
+        recording: Recording::Ordered,
+        max_output: 0,
+        approvals: Arc::clone(&approvals),
+    });
+    let allow = vec![Principal::Group("engineering".to_owned())];
+    let access = TargetAccess { protocol: "test", allow };
+    gate.set_targets([ORDERS, BILLING].map(|target| (target.to_owned(), access.clone())).into());
+    (gate, approvals)
 }
 
 /// What came of an answer.
