@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sluicegate_core::{
-    ApprovalId, ApprovalState, Command, Denial, DenialKind, GatedSession, Halt, Phase, ResultSummary,
+    Approval, ApprovalId, ApprovalState, Command, Denial, DenialKind, GatedSession, Halt, Phase, ResultSummary,
     approvals::{AnswerError, ApprovalLimits},
     command::Parameter,
     record::{Event, HoldEnded},
@@ -199,6 +199,44 @@ async fn what_was_denied_says_by_whom_and_why() {
     let (kind, reason) = refused(session.decide(command(1, false)).await);
     assert_eq!((kind, reason), (DenialKind::Approval, format!("dave denied approval {id}: not on a Friday")));
     assert!(!session.is_suspended());
+}
+
+/// An approval as the record tells of it.
+fn recorded(stage: &Stage, id: ApprovalId) -> Approval {
+    let mut found: Option<Approval> = None;
+    for entry in stage.ledger.entries() {
+        match (&mut found, entry.event) {
+            (None, Event::Held(held)) if held.id == id => found = Some(*held),
+            (Some(approval), event) if approval.session == entry.session => approval.note(&event, entry.at),
+            _ => {}
+        }
+    }
+    found.expect("it was held")
+}
+
+#[tokio::test]
+async fn what_an_approver_is_told_is_what_the_record_says() {
+    let (stage, mut session, id) = held(1, ApprovalLimits::default()).await;
+    let told = stage.answer(id, "dave", false, "no").await.expect("dave is asked");
+    assert_eq!((told.state, told.ended_at), (ApprovalState::Denied, Some(told.answers[0].at)));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    refused(session.decide(command(1, false)).await);
+    session.close("goodbye").await;
+    assert_eq!(recorded(&stage, id), told);
+
+    let (stage, mut session, id) = held(1, ApprovalLimits::default()).await;
+    let told = stage.answer(id, "dave", true, "").await.expect("dave is asked");
+    assert_eq!((told.state, told.ended_at), (ApprovalState::Approved, None), "it has not run yet");
+    run(&mut session, command(1, false)).await;
+    let ended_at = stage.ledger.entries().iter().find(|e| matches!(e.event, Event::HoldEnded(_))).map(|e| e.at);
+    assert_eq!(recorded(&stage, id), Approval { ended_at, ..told });
+
+    // A denial counts, also when its session has vanished meanwhile.
+    let (stage, session, id) = held(1, ApprovalLimits::default()).await;
+    stage.ledger.slow_down(Duration::from_millis(200));
+    let gone = async move { drop((tokio::time::sleep(Duration::from_millis(50)).await, session)) };
+    let (told, ()) = tokio::join!(stage.answer(id, "dave", false, "no"), gone);
+    assert_eq!(recorded(&stage, id), told.expect("it came in time"));
 }
 
 /// Whatever could make it another command makes it another digest, so that no remembered approval covers it.
