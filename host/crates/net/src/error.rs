@@ -1,6 +1,8 @@
-//! What can go wrong at the network's edge, and how an error is written with its causes.
+//! What can go wrong at the network's edge.
 
-use std::{error::Error, fmt, io, net::SocketAddr, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use rustls::{CertificateError, OtherError};
 
 use crate::TlsMode;
 
@@ -55,6 +57,18 @@ pub enum TlsError {
     Timeout,
 }
 
+impl TlsError {
+    /// Whether the other end showed the certificate of an authority as its own, as those who sign their own
+    /// certificate with OpenSSL's defaults do (RFC 5280, section 4.2.1.9).
+    pub fn is_authority(&self) -> bool {
+        let Self::Handshake(error) = self else { return false };
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        // rustls keeps the reason as an error of its certificate library.
+        matches!(cause, Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))))
+            if why.to_string() == "CaUsedAsEndEntity")
+    }
+}
+
 /// Why a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -90,20 +104,5 @@ fn next_step(refused: &io::Error) -> &'static str {
         io::ErrorKind::AddrNotAvailable => "choose an address that this machine has",
         io::ErrorKind::PermissionDenied => "choose a port from 1024 on, or allow this one to the gateway's user",
         _ => "choose another address",
-    }
-}
-
-/// Writes an error and its causes on one line, for a log: `a: b: c`.
-pub struct Chain<'a>(pub &'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

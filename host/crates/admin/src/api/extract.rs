@@ -5,8 +5,12 @@ use std::str::FromStr;
 
 use axum::{
     Json,
+    body::HttpBody as _,
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{header::CONTENT_TYPE, request::Parts},
+    http::{
+        header::{CONTENT_TYPE, ORIGIN},
+        request::Parts,
+    },
 };
 use serde::de::DeserializeOwned;
 
@@ -59,13 +63,18 @@ impl<T: FromStr<Err: ToString>, S: Send + Sync> FromRequestParts<S> for Id<T> {
     }
 }
 
-/// A JSON body.
+/// A JSON body, which may be left out.
 pub(super) struct Body<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        // A foreign page could have a browser send an empty body with the credentials that it keeps, but no
+        // JSON; then the browser names the page (Fetch, section 3.2).
+        if request.body().is_end_stream() && !request.headers().contains_key(ORIGIN) {
+            return Ok(Self(T::default()));
+        }
         if !request.headers().contains_key(CONTENT_TYPE) {
             return Err(Problem::bad_request("this takes a body of content-type `application/json`"));
         }

@@ -6,7 +6,7 @@ use axum::Json;
 use utoipa::{
     IntoResponses, Modify, OpenApi,
     openapi::{
-        Content, Ref, RefOr, Response, ResponseBuilder,
+        Content, Ref, RefOr, Required, Response, ResponseBuilder,
         header::HeaderBuilder,
         schema::{ObjectBuilder, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -43,7 +43,7 @@ use crate::problem::{MEDIA_TYPE, Problem};
         serve,
     ),
     components(schemas(Problem)),
-    modifiers(&Authentication),
+    modifiers(&Authentication, &NoBodyNeeded),
     security(("basic" = []), ("bearer" = []))
 )]
 struct Description;
@@ -66,6 +66,18 @@ impl Modify for Authentication {
         };
         add("basic", HttpAuthScheme::Basic, "A built-in user's name and secret.");
         add("bearer", HttpAuthScheme::Bearer, "A session token.");
+    }
+}
+
+/// Every body may be left out, which the description of handlers cannot say.
+struct NoBodyNeeded;
+
+impl Modify for NoBodyNeeded {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let operations = api.paths.paths.values_mut().filter_map(|path| path.post.as_mut());
+        for body in operations.filter_map(|operation| operation.request_body.as_mut()) {
+            body.required = Some(Required::False);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use sluicegate_net::{ClientTls, TlsMode, is_loopback_host};
+use sluicegate_net::{ClientTls, TlsError, TlsMode, is_loopback_host};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -86,7 +86,8 @@ impl Connection {
         request: Request<Full<Bytes>>,
     ) -> Result<hyper::Response<Incoming>, ClientError> {
         let sender = self.open().await?;
-        sender.send_request(request).await.map_err(ClientError::Connection)
+        let sent = sender.send_request(request).await;
+        sent.map_err(|error| self.way.broken(error))
     }
 }
 
@@ -110,11 +111,30 @@ impl Way {
                 let stream = in_time(TcpStream::connect((host.as_str(), *port))).await?.map_err(unreachable)?;
                 match tls {
                     None => speak(stream).await,
-                    Some(tls) => speak(in_time(tls.connect(host, stream)).await?.map_err(ClientError::Tls)?).await,
+                    Some(tls) => speak(in_time(tls.connect(host, stream)).await?.map_err(insecure)?).await,
                 }
             }
         }
     }
+
+    /// What to do about a connection that broke.
+    fn broken(&self, source: hyper::Error) -> ClientError {
+        match self {
+            Self::Socket(_) => ClientError::Connection(source),
+            Self::Network { host, port, tls } => {
+                let next = match tls {
+                    None => "it may speak TLS: try `https://`",
+                    Some(_) => "see its log",
+                };
+                ClientError::Broken { at: format!("{host}:{port}"), next, source }
+            }
+        }
+    }
+}
+
+/// What to do about a handshake that failed.
+fn insecure(error: TlsError) -> ClientError {
+    if error.is_authority() { ClientError::Authority(error) } else { ClientError::Tls(error) }
 }
 
 async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, ClientError>

@@ -47,6 +47,22 @@ pub enum ClientError {
     /// The connection broke; a gateway also hangs up on users who may not ask.
     #[error("the gateway hung up; ask as the user who runs it, and see its log")]
     Connection(#[source] hyper::Error),
+    /// The connection over the network broke.
+    #[error("the gateway at {at} broke off; {next}")]
+    Broken {
+        /// The host and port.
+        at: String,
+        /// What to do.
+        next: &'static str,
+        /// The HTTP library's reason.
+        source: hyper::Error,
+    },
+    /// The gateway's certificate is one for issuing others.
+    #[error(
+        "the gateway's certificate is itself an authority's: name that very certificate with `--ca`, or have one \
+         issued for the gateway with `basicConstraints=CA:FALSE`"
+    )]
+    Authority(#[source] sluicegate_net::TlsError),
     /// The answer broke off or is too large.
     #[error("the gateway's answer could not be read; ask for less at once")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -107,7 +107,7 @@ async fn an_answer_that_does_not_count_says_why() {
     let path = held.path();
     let answer = async |name: &str, body: &str| network.answer(&path, "approve", &basic(name), body).await;
     for (body, status) in [
-        ("", 400),
+        ("", 422),
         ("{", 400),
         ("[]", 422),
         (r#"{"note": 7}"#, 422),
@@ -123,6 +123,17 @@ async fn an_answer_that_does_not_count_says_why() {
     let text = [("authorization", &*basic("bob")), ("content-type", "text/plain")];
     assert_eq!(network.ask("POST", &format!("{path}/approve"), &text, "{}").await.status, 415);
 
+    // What a foreign page can have a browser send.
+    for content_type in ["", "application/x-www-form-urlencoded", "text/plain"] {
+        let foreign = [
+            ("authorization", &*basic("bob")),
+            ("origin", "https://elsewhere.example"),
+            ("content-type", content_type),
+        ];
+        let reply = network.ask("POST", &format!("{path}/approve"), &foreign, "").await;
+        assert!([400, 415].contains(&reply.status), "{reply:?}");
+    }
+
     stage.ledger.break_down(true);
     assert_eq!(answer("bob", r#"{"note": "ok"}"#).await.status, 503);
     stage.ledger.break_down(false);
@@ -133,6 +144,11 @@ async fn an_answer_that_does_not_count_says_why() {
     let reply = answer("carl", r#"{"note": "ok"}"#).await;
     assert_eq!((reply.status, reply.state()), (200, ApprovalState::Approved));
     assert_eq!(answer("carl", r#"{"note": "ok"}"#).await.status, 409);
+    held.outcome().await.unwrap();
+
+    let held = stage.hold("alice", "orders", &[by_a_dba()]).await;
+    let bare = network.ask("POST", &format!("{}/approve", held.path()), &[("authorization", &*basic("bob"))], "").await;
+    assert_eq!((bare.status, bare.state()), (200, ApprovalState::Approved), "a note may be left out");
     held.outcome().await.unwrap();
 
     let cancelled = stage.hold("alice", "orders", &[by_a_dba()]).await;
