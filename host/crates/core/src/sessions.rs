@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     admission::SessionId,
     approval::{Approval, ApprovalId, ApprovalState},
+    denial::DenialKind,
     record::{Entry, Event},
 };
 
@@ -37,7 +38,7 @@ pub struct SessionSummary {
     pub refused: Option<String>,
     /// Commands decided, denied ones included.
     pub commands: u64,
-    /// Commands and results that were denied.
+    /// Commands and results that were denied; not those that their own client gave up.
     pub denied: u64,
     /// Commands that waited for an approval.
     pub held: u64,
@@ -115,7 +116,9 @@ impl SessionSummary {
                 }
             }
             Event::Outcome(outcome) => {
-                self.denied += u64::from(outcome.denial.is_some());
+                // Who cancels or goes away refuses nothing.
+                let denied = outcome.denial.as_ref().is_some_and(|denial| denial.kind != DenialKind::Cancelled);
+                self.denied += u64::from(denied);
                 self.rows = self.rows.saturating_add(outcome.rows);
                 self.masked = self.masked.saturating_add(outcome.masked);
             }

@@ -24,12 +24,12 @@ async fn held(asks: usize, limits: ApprovalLimits) -> (Stage, GatedSession, Appr
     (stage, session, id)
 }
 
-async fn hold(session: &mut GatedSession, command: Command) -> ApprovalId {
+pub async fn hold(session: &mut GatedSession, command: Command) -> ApprovalId {
     assert!(matches!(session.decide(command).await, Err(Halt::Suspended)));
     session.hold(false).await.expect("an approval is asked for").id
 }
 
-fn refused(decision: Result<sluicegate_core::ForwardPermit, Halt>) -> (DenialKind, String) {
+pub fn refused(decision: Result<sluicegate_core::ForwardPermit, Halt>) -> (DenialKind, String) {
     match decision {
         Err(Halt::Denied(denial)) => (denial.kind, denial.reason),
         Err(Halt::Suspended) => panic!("it still waits"),
@@ -37,7 +37,7 @@ fn refused(decision: Result<sluicegate_core::ForwardPermit, Halt>) -> (DenialKin
     }
 }
 
-async fn run(session: &mut GatedSession, command: Command) {
+pub async fn run(session: &mut GatedSession, command: Command) {
     let permit = session.decide(command).await.map_err(|halt| format!("{halt:?}")).expect("it may run");
     permit.redeem().finish(ResultSummary::default()).await.expect("it is recorded");
 }

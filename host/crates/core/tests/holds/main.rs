@@ -12,6 +12,7 @@
 mod cast;
 mod edges;
 mod invariants;
+mod limits;
 mod machine;
 mod model;
 mod races;
