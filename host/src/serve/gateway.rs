@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sluicegate_admin::ApiParts;
-use sluicegate_core::{Approvals, Gate, GateParts, approvals::Announcer, record::RecordError};
+use sluicegate_core::{Approvals, DigestKey, Gate, GateParts, approvals::Announcer, record::RecordError};
 use sluicegate_identity::{BuiltinUsers, SessionTokens};
 use sluicegate_net::{Exposure, Limits, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
 use sluicegate_policy_engine::{PolicyConfig, PolicyHost, TargetBindings};
@@ -62,7 +62,7 @@ impl Gateway {
         let policies = PolicyHost::start(config.policy_engine())?;
         block_in_place(|| policies.apply(bindings(&config.targets)))?;
         let users = Arc::new(BuiltinUsers::new(&config.users)?);
-        let approvals = approvals(&config, &recorder)?;
+        let approvals = approvals(&config, &recorder, DigestKey::derive(&mask_key))?;
         let gate = Arc::new(Gate::new(GateParts {
             authenticator: users.clone(),
             policies: policies.clone(),
@@ -210,10 +210,10 @@ pub fn bindings(targets: &[Target]) -> HashMap<String, TargetBindings> {
 }
 
 /// The approvals of all sessions, and who is told of them.
-fn approvals(config: &Config, recorder: &Arc<SledRecorder>) -> anyhow::Result<Arc<Approvals>> {
+fn approvals(config: &Config, recorder: &Arc<SledRecorder>, digest_key: DigestKey) -> anyhow::Result<Arc<Approvals>> {
     let webhook = admin::webhook(config)?;
     let announcer = webhook.clone().map(|webhook| webhook as Arc<dyn Announcer>);
-    let approvals = Approvals::new(config.approvals.limits, recorder.clone(), announcer);
+    let approvals = Approvals::new(config.approvals.limits, recorder.clone(), announcer, digest_key);
     if let Some(webhook) = webhook {
         webhook.follow(&approvals);
     }

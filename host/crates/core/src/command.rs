@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
+
 use crate::sql::SqlFacts;
 
 /// Whether a command is about to run or is only made ready.
@@ -50,7 +52,11 @@ pub struct Command {
     pub resources: Vec<String>,
     /// Its bound parameters.
     pub parameters: Vec<Parameter>,
-    /// Whether all of them are here: a protocol may stream what is too large to be read whole.
+    /// The same as the client sent them, formats included, where they come apart from the text. An
+    /// approval covers these very bytes: two values may look alike as text.
+    pub wire: Bytes,
+    /// Whether it is here in full: a protocol may stream what is too large to be read whole, and what a
+    /// command names may be too much to be shown. Where it is not, nobody is asked to approve it.
     pub whole: bool,
     /// What it depends on beside its text: session settings by which the target reads it.
     pub context: Arc<str>,

@@ -19,7 +19,7 @@ pub enum DenialKind {
     Gate,
     /// The record could not be written, so nothing may pass.
     Record,
-    /// It waited for an approval that was denied, expired or could not be asked for.
+    /// It waited for an approval that was denied or has expired.
     Approval,
     /// It waited for an approval, and its client cancelled it or gave it no more time.
     Cancelled,
@@ -71,7 +71,7 @@ impl From<RecordError> for Denial {
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.policy {
-            _ if self.kind == DenialKind::Cancelled => f.write_str(&self.reason),
+            _ if matches!(self.kind, DenialKind::Cancelled | DenialKind::Approval) => f.write_str(&self.reason),
             Some(policy) => write!(f, "blocked by policy {policy}: {}", self.reason),
             None => write!(f, "blocked by the gateway: {}", self.reason),
         }

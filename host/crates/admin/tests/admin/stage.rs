@@ -16,8 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sluicegate_admin::{Api, ApiParts, Door, Policies, router, serve_tcp};
 use sluicegate_core::{
-    Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, Gate, GateParts, GatedSession, Halt, Hello,
-    Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
+    Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate, GateParts, GatedSession,
+    Halt, Hello, Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
     approvals::{Announcer, ApprovalLimits},
     identity::Tokens,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -167,7 +167,8 @@ impl Stage {
         let tokens = Arc::new(SessionTokens::new(Arc::clone(&users)));
         let ledger = Arc::new(Ledger::default());
         let recorder: Arc<dyn Recorder> = Arc::clone(&ledger) as _;
-        let approvals = Approvals::new(ApprovalLimits::default(), Arc::clone(&recorder), announcer);
+        let approvals =
+            Approvals::new(ApprovalLimits::default(), Arc::clone(&recorder), announcer, DigestKey::derive(&[7; 32]));
         let asks = Arc::new(Mutex::new(Vec::new()));
         let desk = Arc::new(Desk { users: Arc::clone(&users), busy: AtomicBool::new(false) });
         let gate = Gate::new(GateParts {
@@ -268,6 +269,7 @@ fn command() -> Command {
         normalized: Arc::from("delete from orders"),
         resources: vec!["public.orders".to_owned()],
         parameters: Vec::new(),
+        wire: Default::default(),
         whole: true,
         context: Arc::from(""),
         sql: None,

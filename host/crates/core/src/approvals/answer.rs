@@ -89,10 +89,16 @@ fn may_answer(approval: &Approval, approver: &Identity, admins: &[Principal], no
     if note.trim().is_empty() && approval.requirements.iter().filter(answers_for).any(|r| r.reason_required) {
         return Err(AnswerError::NoteRequired);
     }
-    if note.chars().any(char::is_control) {
+    if note.chars().any(rearranges) {
         return Err(AnswerError::NoteText);
     }
     if note.len() > MAX_NOTE_BYTES { Err(AnswerError::NoteTooLong) } else { Ok(()) }
+}
+
+/// Whether a character does something to the text around it: control characters, line and paragraph
+/// separators, and those that turn the direction of writing.
+fn rearranges(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// How many approvals each requirement has.

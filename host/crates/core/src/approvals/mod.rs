@@ -18,7 +18,10 @@ pub use self::answer::AnswerError;
 pub(crate) use self::hold::Hold;
 use self::{answer::Votes, hold::Place};
 use crate::{
+    admission::Session,
     approval::{Approval, ApprovalId, Requirement},
+    command::Command,
+    digest::{self, DigestKey},
     record::{self, Entry, Event, RecordError, Recorder},
 };
 
@@ -69,6 +72,7 @@ pub(crate) enum OpenError {
 /// The approvals that are waited for. One serves every session.
 pub struct Approvals {
     limits: ApprovalLimits,
+    digest_key: DigestKey,
     recorder: Arc<dyn Recorder>,
     announcer: Option<Arc<dyn Announcer>>,
     live: Mutex<Live>,
@@ -101,8 +105,14 @@ impl Approvals {
         limits: ApprovalLimits,
         recorder: Arc<dyn Recorder>,
         announcer: Option<Arc<dyn Announcer>>,
+        digest_key: DigestKey,
     ) -> Arc<Self> {
-        Arc::new(Self { limits, recorder, announcer, live: Mutex::default() })
+        Arc::new(Self { limits, digest_key, recorder, announcer, live: Mutex::default() })
+    }
+
+    /// What an approval of this command covers; none where it cannot be told from others.
+    pub(crate) fn digest(&self, session: &Session, command: &Command) -> Option<String> {
+        digest::of(&self.digest_key, session, command)
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -133,6 +143,14 @@ impl Approvals {
         live.remembered.retain(|_, remembered| remembered.until > now);
         let remembered = live.remembered.get(digest)?;
         all_same(&remembered.requirements, requirements).then_some(remembered.approval)
+    }
+
+    /// Whether something is remembered of a command with this digest.
+    pub(crate) fn remembers(&self, digest: impl FnOnce() -> Option<String>) -> bool {
+        if self.live().remembered.is_empty() {
+            return false;
+        }
+        digest().is_some_and(|digest| self.live().remembered.contains_key(&digest))
     }
 
     fn remember(&self, approval: &Approval) {

@@ -5,6 +5,7 @@ use super::GatedSession;
 use crate::{
     command::{Command, Parameter},
     record::{self, CommandEntry, MAX_TEXT_BYTES},
+    sql::Classes,
 };
 
 /// The most bytes of one parameter that are kept.
@@ -20,20 +21,20 @@ impl GatedSession {
     pub(super) fn entry(&self, sequence: u64, command: &Command) -> CommandEntry {
         let hide = self.hides(command);
         let source = if hide { &command.normalized } else { &command.text };
-        let (text, cut) = record::cut(source, MAX_TEXT_BYTES);
-        let values = if hide {
-            Vec::new()
-        } else {
-            command
-                .parameters
-                .iter()
-                .map(|p| match p {
-                    Parameter::Null => None,
-                    Parameter::Text(text) => Some(record::cut(text, MAX_PARAMETER_BYTES).0),
-                    Parameter::Opaque(bytes) => Some(format!("({} bytes)", bytes.len())),
-                })
-                .collect()
+        let (text, mut cut) = record::cut(source, MAX_TEXT_BYTES);
+        let mut shown = |parameter: &Parameter| match parameter {
+            Parameter::Null => None,
+            Parameter::Text(text) => {
+                let (kept, shortened) = record::cut(text, MAX_PARAMETER_BYTES);
+                cut |= shortened;
+                Some(if shortened { format!("{kept} ... ({} bytes in all)", text.len()) } else { kept })
+            }
+            Parameter::Opaque(bytes) => {
+                cut = true;
+                Some(format!("({} bytes)", bytes.len()))
+            }
         };
+        let values = if hide { Vec::new() } else { command.parameters.iter().map(&mut shown).collect() };
         let mut resources = command.resources.clone();
         if let Some(sql) = &command.sql {
             resources.extend(sql.relations.iter().filter(|r| !r.indirect).map(|r| r.name.to_string()));
@@ -53,8 +54,26 @@ impl GatedSession {
     }
 }
 
-/// Whether a statement is made to carry a password: of roles, and of other servers.
+/// Whether something may have happened at the target before the client hears of its end: then strict
+/// recording has the decision on disk first. Of several statements the client may see one complete while
+/// the next runs.
+pub(super) fn leaves_traces(command: &Command) -> bool {
+    let harmless = Classes::READ | Classes::SESSION | Classes::TRANSACTION;
+    command.sql.as_ref().is_none_or(|sql| {
+        sql.statements > 1
+            || !harmless.contains(sql.classes)
+            || sql.reaches_unknown
+            || sql.functions.iter().any(|function| !function.builtin)
+    })
+}
+
+/// Whether a text is made to carry a password: statements about roles and other servers, and whatever
+/// speaks of one.
 fn carries_password(command: &Command) -> bool {
+    let word = b"password";
+    if command.text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)) {
+        return true;
+    }
     let carriers = ["role", "user", "group", "user mapping", "server", "subscription"];
     let carries = |kind: &String| carriers.iter().any(|carrier| kind.ends_with(carrier));
     command.sql.as_ref().is_some_and(|sql| sql.kinds.iter().any(carries))

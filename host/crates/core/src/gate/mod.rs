@@ -14,12 +14,11 @@ use crate::{
     approvals::Approvals,
     command::{Command, Phase},
     denial::{Denial, DenialKind},
-    digest,
     policy::{Flight, Opinion, PolicySession, Ruling},
     record::{self, Closed, Entry, Event, Governed, RecordError, Recorder, Recording},
 };
 
-use self::suspended::Suspended;
+use self::{entry::leaves_traces, suspended::Suspended};
 pub use self::{
     flight::{ForwardPermit, InFlight, ResultSummary},
     suspended::Halt,
@@ -100,6 +99,13 @@ impl GatedSession {
         self.policies.decides_commands()
     }
 
+    /// Whether an approval is remembered that may cover this command. If so, find out first what it means
+    /// now, and decide that: it would run unasked.
+    pub fn remembers(&self, command: &Command) -> bool {
+        let digest = || self.approvals.digest(&self.log.session, command);
+        command.phase == Phase::Run && self.suspended.is_none() && self.approvals.remembers(digest)
+    }
+
     /// Decides a command and records the decision, before anything of it may be forwarded. A command
     /// that was suspended is handed in again when its hold is over, from the very bytes that the client
     /// sent: it is then permitted or denied, or goes on waiting. Not cancel-safe.
@@ -153,7 +159,7 @@ impl GatedSession {
             let reason = "it needs an approval, and its parameters are too large to be shown; send less at once";
             return Err(Denial::gate(reason));
         }
-        let digest = digest::of(&self.log.session, command);
+        let digest = self.approvals.digest(&self.log.session, command);
         digest.ok_or_else(|| Denial::gate("it needs an approval, and cannot be told from other commands"))
     }
 
@@ -185,9 +191,7 @@ impl GatedSession {
         let mut entry = self.entry(self.sequence, command);
         (entry.denial, entry.approval, entry.opinions) = (denial, approval, opinions);
         self.append(Event::Command(entry)).await?;
-        // Of several statements the client may see one complete while the next runs.
-        let several = command.sql.as_ref().is_some_and(|sql| sql.statements > 1);
-        if several && self.log.recording == Recording::Strict {
+        if self.log.recording == Recording::Strict && leaves_traces(command) {
             let flushed = self.log.recorder.flush().await;
             flushed.map_err(|error| self.unrecorded(error))?;
         }

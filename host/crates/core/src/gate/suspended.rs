@@ -75,7 +75,7 @@ impl GatedSession {
         let opened = self.approvals.open(self.request(suspended, in_transaction)).await;
         let opened = opened.map_err(|error| match error {
             OpenError::Record(error) => self.unrecorded(error),
-            full => Denial::of(DenialKind::Approval, full.to_string()),
+            full => Denial::of(DenialKind::Gate, full.to_string()),
         });
         let suspended = self.suspended.as_mut()?;
         match opened {

@@ -104,7 +104,7 @@ async fn a_session_that_vanishes_takes_its_approval_with_it() {
     assert!(matches!(another.decide(command(2, false)).await, Err(Halt::Suspended)));
     assert_eq!(another.hold(false).await, None);
     let (kind, reason) = refused(another.decide(command(2, false)).await);
-    assert!(kind == DenialKind::Approval && reason.contains('1'), "{reason}");
+    assert!(kind == DenialKind::Gate && reason.contains('1'), "{reason}");
     drop(session);
     assert_eq!(stage.approvals.pending(), []);
     assert!(matches!(stage.answer(id, "dave", true, "").await, Err(AnswerError::NotPending(_))));

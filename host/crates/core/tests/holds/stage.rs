@@ -14,8 +14,8 @@ use std::{
 
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approvals, Authenticator, Batch, Command, Denial, DenialKind, Gate, GateParts, GatedSession, Hello, Identity,
-    Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
+    Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate, GateParts, GatedSession, Hello,
+    Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
     approvals::ApprovalLimits,
     command::Parameter,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -263,6 +263,7 @@ pub fn command(number: u8, twisted: bool) -> Command {
         normalized: format!("DELETE FROM t{number}").into(),
         resources: Vec::new(),
         parameters: vec![Parameter::Text("1".into()), Parameter::Null],
+        wire: Default::default(),
         whole: true,
         context: if twisted { "search_path=hr" } else { "search_path=public" }.into(),
         sql: None,

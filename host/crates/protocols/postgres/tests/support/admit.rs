@@ -4,8 +4,8 @@ use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approvals, Authenticator, Command, Gate, GateParts, GatedSession, Hello, Identity, Principal, SessionPermit,
-    TargetAccess, Verification,
+    Approvals, Authenticator, Command, DigestKey, Gate, GateParts, GatedSession, Hello, Identity, Principal,
+    SessionPermit, TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Entry, RecordFuture, Recorder, Recording},
@@ -20,7 +20,7 @@ pub async fn permit(user: &str, application: &str) -> (SessionPermit, GatedSessi
         recorder: open.clone(),
         recording: Recording::Ordered,
         max_output: 0,
-        approvals: Approvals::new(ApprovalLimits::default(), open, None),
+        approvals: Approvals::new(ApprovalLimits::default(), open, None, DigestKey::derive(&[7; 32])),
     });
     let allow = vec![Principal::User(user.to_owned())];
     let access = TargetAccess { protocol: "postgres", allow };

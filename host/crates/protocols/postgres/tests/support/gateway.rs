@@ -18,8 +18,8 @@ use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::{backend::Message, frontend};
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approval, ApprovalState, Approvals, Authenticator, Command, Denial, DenialKind, Gate, GateParts, Identity, Mask,
-    Phase, Principal, Requirement, ResultSchema, TargetAccess, Verification,
+    Approval, ApprovalState, Approvals, Authenticator, Command, Denial, DenialKind, DigestKey, Gate, GateParts,
+    Identity, Mask, Phase, Principal, Requirement, ResultSchema, TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, Opinion, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Entry, Event, Outcome, RecordFuture, Recorder, Recording},
@@ -83,7 +83,7 @@ impl Gateway {
     pub async fn start(server: &super::server::Server, more: &str) -> Self {
         let record = Arc::new(Memory::default());
         let double = Arc::new(Double::default());
-        let approvals = Approvals::new(ApprovalLimits::default(), record.clone(), None);
+        let approvals = Approvals::new(ApprovalLimits::default(), record.clone(), None, DigestKey::derive(&[7; 32]));
         let gate = Gate::new(GateParts {
             authenticator: Arc::new(Everybody),
             policies: Arc::new(Engine(double.clone())),
