@@ -58,9 +58,10 @@ async fn an_approved_command_runs_once_and_a_denied_one_does_not() {
         gateway.answer(true).await;
     });
     assert!(matches!(run.unwrap()[..], [SimpleQueryMessage::CommandComplete(1)]));
+    assert_eq!(notices(&alice, 2).await[1], "approved by bob: as agreed");
     let (run, answered) =
         tokio::join!(alice.client.simple_query("/* hold */ delete from t where id = 2"), gateway.answer(false));
-    let text = format!("blocked by the gateway: bob denied approval {}: as agreed", answered.id);
+    let text = format!("bob denied approval {}: as agreed", answered.id);
     says(run, "42501", &text);
     let expired = alice.client.simple_query("/* hold expire */ delete from t").await;
     assert!(expired.unwrap_err().as_db_error().unwrap().message().contains("nobody answered approval"));

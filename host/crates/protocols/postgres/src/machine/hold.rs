@@ -2,18 +2,11 @@
 //! is forwarded. Once everything that was sent before is answered, the approval is asked for; when that
 //! is answered, the very same message is decided again.
 
-use std::time::Duration;
-
-use bytes::Bytes;
 use sluicegate_core::{Approval, Denial, DenialKind, sql::Classes};
 use tokio::time::Instant;
 
-use super::{Machine, MachineError, Outbox, Status, expect::Expect, settings};
-use crate::{
-    codec::{frame::Frame, message},
-    config::HoldInTransaction,
-    deny,
-};
+use super::{Machine, MachineError, Outbox, Status, expect::Expect, notices, settings};
+use crate::{codec::frame::Frame, config::HoldInTransaction, deny};
 
 /// What PostgreSQL says of a statement that its client cancels.
 const CANCELLED: &str = "canceling statement due to user request";
@@ -24,6 +17,9 @@ const SKIPPED: &str = "what came before it failed";
 /// Where locks are not to wait for people.
 const NOT_IN_TRANSACTION: &str =
     "it needs an approval, and commands are not held inside a transaction here; end the transaction first";
+/// What is said to a client that does not wait for the answer.
+const OVERRUN: &str =
+    "it needs an approval, and more than 1 MiB was sent behind it; wait for its answer before sending so much";
 
 /// The wait of one command.
 pub struct Holding {
@@ -32,6 +28,8 @@ pub struct Holding {
     since: Option<Instant>,
     /// It does nothing but end or steer the transaction, so it may run where that has failed.
     steers_transaction: bool,
+    /// The approval, where it has one more answer that the client is to be told of.
+    news: Option<Box<Approval>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +47,8 @@ enum Stage {
 impl Holding {
     /// A command that was just found to need an approval.
     pub fn new(classes: Option<Classes>) -> Self {
-        Self { stage: Stage::Deciding, since: None, steers_transaction: classes == Some(Classes::TRANSACTION) }
+        let steers_transaction = classes == Some(Classes::TRANSACTION);
+        Self { stage: Stage::Deciding, since: None, steers_transaction, news: None }
     }
 }
 
@@ -64,22 +63,31 @@ impl Machine {
         self.holding.is_some()
     }
 
-    /// Waits until the command on hold is to be decided again; then call [`Machine::decide_held`].
-    /// Cancel-safe.
+    /// Waits until the command on hold is to be decided again, or its client is to be told how it
+    /// stands; then call [`Machine::decide_held`]. Cancel-safe.
     pub async fn hold_over(&mut self) {
         let since = self.holding.as_ref().filter(|holding| holding.stage == Stage::Waiting).and_then(|h| h.since);
         let Some(since) = since else { return std::future::pending().await };
         let deadline = self.settings.statement_timeout.and_then(|limit| since.checked_add(limit));
         let why = tokio::select! {
-            () = self.gate.hold_over() => return,
+            news = self.gate.hold_progress() => {
+                if let Some(holding) = &mut self.holding {
+                    holding.news = news.map(Box::new);
+                }
+                return;
+            }
             () = self.interrupt.asked() => CANCELLED,
             () = until(deadline) => TIMED_OUT,
         };
         self.gate.end_hold(cancelled(why));
     }
 
-    /// Decides the command again, from the client's very bytes. Not cancel-safe.
+    /// Decides the command again, from the client's very bytes, or tells how it stands. Not cancel-safe.
     pub async fn decide_held(&mut self, out: &mut Outbox) -> Result<(), MachineError> {
+        if let Some(approval) = self.holding.as_mut().and_then(|holding| holding.news.take()) {
+            out.client.push(notices::progress(&approval));
+            return Ok(());
+        }
         if self.interrupt.close() {
             self.gate.end_hold(cancelled(CANCELLED));
         }
@@ -87,12 +95,23 @@ impl Machine {
         if let Some(holding) = &mut self.holding {
             holding.stage = Stage::Deciding;
         }
+        // What it means may have changed past the gateway too.
+        self.shared.catalogs.invalidate();
         self.client(frame, out).await?;
+        if let Some(approval) = self.gate.take_granted() {
+            out.client.push(notices::granted(&approval));
+        }
         if self.deferred.is_none() {
             // Where the server skips it, nobody was asked again.
             self.let_go(SKIPPED).await?;
         }
         Ok(())
+    }
+
+    /// More was sent behind the command than is kept for it, and less would hide that its client goes away:
+    /// it will not run.
+    pub fn overrun(&mut self) {
+        self.gate.end_hold(Denial::of(DenialKind::Gate, OVERRUN));
     }
 
     /// The client is gone: neither the command nor what was sent after it will run. Not cancel-safe.
@@ -153,9 +172,9 @@ impl Machine {
         }
         let in_transaction = self.status != Status::Idle || self.has_run_in_batch();
         if in_transaction && self.shared.hold_in_transaction == HoldInTransaction::Deny {
-            self.gate.end_hold(Denial::of(DenialKind::Approval, NOT_IN_TRANSACTION));
+            self.gate.end_hold(Denial::of(DenialKind::Gate, NOT_IN_TRANSACTION));
         } else if let Some(approval) = self.gate.hold(in_transaction).await {
-            out.client.push(notice(&approval));
+            out.client.push(notices::waiting(&approval, self.gate.replaced()));
         }
         Ok(())
     }
@@ -202,24 +221,4 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-/// Tells the client which approval its command waits for. The code is that of every NOTICE:
-/// successful_completion.
-fn notice(approval: &Approval) -> Bytes {
-    let text = format!("waiting for approval {} by {}: {}", approval.id, approval.approvers(), approval.reasons());
-    let stands = u64::try_from(approval.expires_at - approval.requested_at).unwrap_or_default() / 1000;
-    let stands = humantime::format_duration(Duration::from_secs(stands));
-    let locks = if approval.in_transaction { " The open transaction keeps its locks meanwhile." } else { "" };
-    let detail = format!("This command runs once it is approved; the request stands for {stands}.{locks}");
-    let hint = format!(
-        "Have it approved with `sluicegate approvals approve {}`, or cancel it, in psql with Ctrl-C.",
-        approval.id
-    );
-    let (text, detail, hint) = (text.as_bytes(), detail.as_bytes(), hint.as_bytes());
-    let severity = b"NOTICE".as_slice();
-    message::notice(
-        b'N',
-        [(b'S', severity), (b'V', severity), (b'C', b"00000"), (b'M', text), (b'D', detail), (b'H', hint)],
-    )
 }

@@ -19,6 +19,7 @@ mod extended;
 mod function_call;
 mod hold;
 mod lookup;
+mod notices;
 mod objects;
 mod outbox;
 mod output;
@@ -51,7 +52,7 @@ use self::{
     surroundings::Surroundings,
 };
 use crate::{
-    catalog::CatalogCache,
+    catalog::{CatalogCache, Fingerprint},
     codec::{frame::Frame, mask::HashKey, message::MessageError},
     config::HoldInTransaction,
     interrupt::Interrupt,
@@ -74,6 +75,8 @@ pub struct Shared {
     pub hash_key: Arc<HashKey>,
     /// Whether commands wait for people inside a transaction.
     pub hold_in_transaction: HoldInTransaction,
+    /// What is dialled, in words: an approval is for that alone.
+    pub dialled: Arc<str>,
     /// How many sessions have changed the catalog and not yet committed. While there are some, the
     /// catalog is checked before each use, so that nothing is decided by what a commit has just ended.
     pub uncommitted: AtomicUsize,
@@ -161,6 +164,10 @@ pub struct Machine {
     /// Grows when a name may mean another relation than before.
     epoch: u64,
     generation: u64,
+    /// Of the catalog by which texts were read last; none while no policy governs.
+    fingerprint: Option<Arc<Fingerprint>>,
+    /// Counts the commands that were permitted.
+    permitted: u64,
     may_mask: bool,
     /// The server has said that it ends the session.
     fatal: bool,
@@ -205,6 +212,8 @@ impl Machine {
             names: 0,
             epoch: 0,
             generation: u64::MAX,
+            fingerprint: None,
+            permitted: 0,
             may_mask,
             fatal: false,
         }
@@ -269,6 +278,7 @@ impl Machine {
     async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Halt> {
         let classes = command.sql.as_ref().map(|sql| sql.classes);
         let decided = self.gate.decide(command).await;
+        self.permitted += u64::from(decided.is_ok());
         if matches!(decided, Err(Halt::Suspended)) {
             self.holding.get_or_insert_with(|| Holding::new(classes));
         }
