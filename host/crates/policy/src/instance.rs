@@ -61,7 +61,7 @@ pub(crate) enum CallError {
     Refused(String),
     #[error("it crashed: {0}")]
     Trap(String),
-    #[error("it refused its settings: {0}")]
+    #[error("it refused its settings: {}", .0.strip_prefix("settings: ").unwrap_or(.0))]
     Settings(String),
     #[error("it answered nonsense: {0}")]
     Nonsense(String),

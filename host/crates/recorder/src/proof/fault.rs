@@ -38,7 +38,7 @@ pub enum Fault {
         why: &'static str,
     },
     /// Entries are not there.
-    #[error("entries {first} to {last} are missing (before line {line})")]
+    #[error("{} missing (before line {line})", range(*first, *last))]
     Missing {
         /// The first one missing.
         first: u64,
@@ -92,7 +92,7 @@ pub enum Fault {
         line: u64,
     },
     /// Its last line has no end, or it has no entries.
-    #[error("it is cut off within or after line {line}")]
+    #[error("{}", unended(*line))]
     Unended {
         /// The last line.
         line: u64,
@@ -130,4 +130,12 @@ impl Fault {
             Self::Io(_) | Self::TooLong { .. } | Self::Header(_) | Self::OtherKey { .. } | Self::Unended { .. } => None,
         }
     }
+}
+
+fn range(first: u64, last: u64) -> String {
+    if first == last { format!("entry {first} is") } else { format!("entries {first} to {last} are") }
+}
+
+fn unended(line: u64) -> String {
+    if line == 0 { "the file is empty".to_owned() } else { format!("it is cut off within or after line {line}") }
 }
