@@ -151,6 +151,31 @@ async fn stopping_lets_sessions_end_themselves_and_cuts_the_others() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
+/// A client that vanished without a word is found by the system, after a minute and four probes.
+#[tokio::test]
+async fn clients_are_served_on_sockets_that_are_kept_alive() {
+    use rustix::net::sockopt;
+    let listener = listener(LIMITS).await;
+    let address = listener.local_addr();
+    let (stopper, stop) = stop_channel();
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let serving = tokio::spawn(listener.run(stop, move |stream, _peer, _slot, _stop| {
+        let tell = tell.clone();
+        async move {
+            let probes = (sockopt::tcp_keepidle(&stream), sockopt::tcp_keepintvl(&stream));
+            let set = (sockopt::socket_keepalive(&stream), probes, sockopt::tcp_keepcnt(&stream), stream.nodelay());
+            tell.send(set).await.unwrap();
+        }
+    }));
+    let _client = TcpStream::connect(address).await.unwrap();
+    let (kept_alive, (idle, interval), probes, nodelay) = told.recv().await.unwrap();
+    assert_eq!((kept_alive, nodelay.unwrap()), (Ok(true), true));
+    let seconds = Duration::from_secs;
+    assert_eq!((idle, interval, probes), (Ok(seconds(60)), Ok(seconds(15)), Ok(4)));
+    stopper.stop();
+    serving.await.unwrap();
+}
+
 /// Serves a session that ends only when it is overdue. Says how long that took from the word to stop.
 async fn overdue_after(limits: Limits, stopping: impl AsyncFnOnce(&sluicegate_net::Stopper)) -> Duration {
     let listener = listener(limits).await;

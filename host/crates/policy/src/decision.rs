@@ -108,6 +108,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_is_required_as_it_is() {
+        for (min_approvals, reason_required, expires_in, remember) in [(1, false, 10, 0), (3, true, 3600, 604_800)] {
+            let asked = Approval { min_approvals, reason_required, expires_in, remember, ..approval(&["group:dba"]) };
+            let required = requirement(asked).unwrap();
+            assert_eq!((required.min_approvals, required.reason_required), (min_approvals, reason_required));
+            assert_eq!(required.expires_in, Some(expires_in));
+            assert_eq!(required.remember, (remember > 0).then_some(remember));
+        }
+    }
+
+    #[test]
     fn approvers_that_name_nobody_are_nonsense() {
         let long = format!("user:{}", "x".repeat(MAX_APPROVER_BYTES));
         for text in ["dba", "group:", "", "role:dba", "user:a\nb", &long] {

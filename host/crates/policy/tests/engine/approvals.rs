@@ -11,7 +11,9 @@ fn suspending(approvers: &[&str]) -> Fixture {
 
 #[test]
 fn what_a_policy_asks_of_people_is_required() {
-    let fixture = suspending(&["group:dba", "user:olga"]);
+    let settings = json!({ "command": "suspend", "cite": "when[0]", "approvers": ["group:dba", "user:olga"],
+                           "expires_in": 90, "remember": 60 });
+    let fixture = Fixture::probing(settings);
     let (ruling, _) = ask(&mut fixture.open(), &select());
     assert_eq!(ruling.denial, None);
     let required = Requirement {
@@ -22,8 +24,8 @@ fn what_a_policy_asks_of_people_is_required() {
         approvers: vec![Principal::Group("dba".to_owned()), Principal::User("olga".to_owned())],
         min_approvals: 2,
         reason_required: true,
-        expires_in: None,
-        remember: None,
+        expires_in: Some(90),
+        remember: Some(60),
     };
     assert_eq!(ruling.requirements, [required]);
     let opinion = &ruling.opinions[0];

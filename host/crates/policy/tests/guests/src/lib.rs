@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "to crash is what the tests ask of it")]
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use serde::Deserialize;
 use sluicegate_policy::{
@@ -27,6 +27,9 @@ struct Probe {
     refuse: String,
     /// Who may approve where it suspends, twice.
     approvers: Vec<String>,
+    /// For how many seconds the request then stands, and an approval covers more.
+    expires_in: u32,
+    remember: u32,
     /// Does not ask about results.
     no_results: bool,
     /// Keeps to itself that it masks.
@@ -36,7 +39,8 @@ struct Probe {
 impl Default for Probe {
     fn default() -> Self {
         let (opened, command, cite, only, mask, inspect, spare, limit) = Default::default();
-        let (rows, refuse, approvers, no_results, secretive) = Default::default();
+        let (rows, refuse, approvers, expires_in, remember) = Default::default();
+        let (no_results, secretive) = Default::default();
         Self {
             opened,
             command,
@@ -49,6 +53,8 @@ impl Default for Probe {
             rows,
             refuse,
             approvers,
+            expires_in,
+            remember,
             no_results,
             secretive,
         }
@@ -122,7 +128,11 @@ impl Policy for Probe {
                 }
                 Verdict::Allow
             }
-            "suspend" => Approval::new("a second pair of eyes").by(&self.approvers).at_least(2).with_note().into(),
+            "suspend" => {
+                let asked = Approval::new("a second pair of eyes").by(&self.approvers).at_least(2).with_note();
+                let seconds = |count: u32| Duration::from_secs(count.into());
+                asked.expiring_after(seconds(self.expires_in)).remembered_for(seconds(self.remember)).into()
+            }
             text => Verdict::Block(text.into()),
         }
     }
