@@ -59,6 +59,8 @@ pub enum Purpose {
     Read,
     /// The same again and again, so that a secret is better verified once.
     ReadOn,
+    /// What only a gateway that runs knows.
+    Ask,
     /// An answer always has somebody's name.
     Answer,
 }
@@ -67,15 +69,19 @@ impl Access {
     /// Opens what a command reads, or where it answers.
     pub async fn open(&self, config: &ConfigPath, purpose: Purpose) -> anyhow::Result<Source> {
         let way = self.way(config)?;
-        let needed = purpose == Purpose::Answer || self.asker.is_some() || matches!(way, Way::Url(..));
-        let mut source = Source::open(way).await?;
+        let needed = purpose == Purpose::Answer || matches!(way, Way::Url(..));
+        if self.asker.is_some() && !needed {
+            anstream::eprintln!(
+                "`--as` has no effect: who owns the data folder reads all of it; it is for answers and for `--url`"
+            );
+        }
+        let mut source = match purpose {
+            Purpose::Read | Purpose::ReadOn => Source::open(way).await?,
+            Purpose::Ask | Purpose::Answer => Source::gateway(way).await?,
+        };
         // Who has to wait for a prompt to learn that nobody answers has waited for nothing.
-        match &source {
-            Source::Gateway(_) if needed => source.authenticate(self.credentials()?)?,
-            Source::Store(_) if purpose == Purpose::Answer => {
-                bail!("no gateway runs on the configuration's `data_dir`, so nothing waits for an answer")
-            }
-            _ => {}
+        if needed {
+            source.authenticate(self.credentials()?)?;
         }
         if purpose == Purpose::ReadOn {
             source.log_in().await?;

@@ -6,6 +6,7 @@ mod approvals;
 mod check;
 mod completions;
 mod demo;
+mod pick;
 mod policy;
 mod print;
 mod serve;
@@ -65,8 +66,7 @@ enum Output {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     if cli.config.is_some() && matches!(cli.command, Command::Demo(_) | Command::User(_) | Command::Completions(_)) {
-        let message = "this command reads no configuration; leave out `--config`";
-        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        wrong_usage("this command reads no configuration; leave out `--config`");
     }
     let config = config_path(cli.config);
     let done = match cli.command {
@@ -76,14 +76,23 @@ pub fn run() -> ExitCode {
         Command::User(args) => user::run(&args),
         Command::Sessions(args) => sessions::run(&args, &config),
         Command::Approvals(args) => approvals::run(&args, &config),
-        Command::Policy(args) => policy::run(&args, &config.path),
+        Command::Policy(args) => policy::run(&args, &config),
         Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|error| {
-        // It may repeat what a client or a gateway elsewhere said.
-        eprintln!("{ERROR}error{ERROR:#}: {}", print::printable_lines(&format!("{error:#}")).join("\n"));
+        print_error(&error);
         ExitCode::FAILURE
     })
+}
+
+fn print_error(error: &anyhow::Error) {
+    // It may repeat what a client or a gateway elsewhere said.
+    eprintln!("{ERROR}error{ERROR:#}: {}", print::printable_lines(&format!("{error:#}")).join("\n"));
+}
+
+/// Ends the process where arguments do not go together.
+fn wrong_usage(message: &str) -> ! {
+    Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
 }
 
 fn config_path(argument: Option<PathBuf>) -> ConfigPath {
@@ -97,14 +106,17 @@ fn config_path(argument: Option<PathBuf>) -> ConfigPath {
 /// it is printed.
 fn load(path: &Path) -> anyhow::Result<(Config, Report)> {
     let Loaded { config, report, .. } = config::load(path)?;
-    let errors = report.errors();
     match config {
         Some(config) => Ok((config, report)),
-        None => {
-            eprint!("{}", report.render());
-            anyhow::bail!("the configuration has {errors} error(s), see above")
-        }
+        None => Err(refused(&report)),
     }
+}
+
+/// Prints what is wrong with a configuration that cannot be used.
+fn refused(report: &Report) -> anyhow::Error {
+    eprint!("{}", report.render());
+    let errors = u64::try_from(report.errors()).unwrap_or(u64::MAX);
+    anyhow::anyhow!("the configuration has {}, see above", print::count(errors, "error"))
 }
 
 /// The runtime of commands that wait for something.

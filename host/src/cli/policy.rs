@@ -1,15 +1,15 @@
 //! `sluicegate policy status`: how each bound policy stands in the running gateway.
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
-use sluicegate_admin::AdminClient;
 use sluicegate_core::policy::Mode;
 use sluicegate_policy_engine::{BindingStatus, PolicyState, PolicyStatus};
 
 use super::{
     Output,
+    access::{Asking, ConfigPath, Purpose},
     print::{out, printable, table, time},
 };
 
@@ -25,7 +25,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Shows which policies the running gateway has in force, and which files it refused
-    Status(Status),
+    Status(Asking<Status>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,10 +36,14 @@ struct Status {
 }
 
 /// Asks the gateway.
-pub fn run(args: &Args, config: &Path) -> anyhow::Result<ExitCode> {
-    let Command::Status(Status { output }) = &args.command;
-    let data_dir = crate::config::data_dir(config)?;
-    let items = super::runtime()?.block_on(async { AdminClient::connect(&data_dir).await?.policies().await })?;
+pub fn run(args: &Args, config: &ConfigPath) -> anyhow::Result<ExitCode> {
+    let Command::Status(Asking { what: Status { output }, access }) = &args.command;
+    let items = super::runtime()?.block_on(async {
+        let mut source = access.open(config, Purpose::Ask).await?;
+        let items = source.policies().await;
+        source.leave().await;
+        items
+    })?;
     if *output == Output::Json {
         out(serde_json::to_string_pretty(&serde_json::json!({ "items": items, "next": null }))?)?;
         return Ok(ExitCode::SUCCESS);

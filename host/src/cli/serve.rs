@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    config,
+    config::{self, report::Report},
     logging::{self, Format},
     serve::gateway::Gateway,
 };
@@ -38,6 +38,12 @@ pub struct Args {
 pub fn run(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
     logging::start(args.log, &args.log_level)?;
     let (config, mut report) = super::load(path)?;
+    // What stops the start is told before anything is made in the data folder.
+    let mut needed = Report::new(path, config.text.clone());
+    config::check_needed(&config, &mut needed);
+    if needed.errors() > 0 {
+        return Err(super::refused(&needed));
+    }
     config::check_files(&config, &mut report);
     if !report.is_empty() {
         tracing::warn!("the configuration is taken with these problems\n{}", report.plain());

@@ -54,17 +54,19 @@ pub struct Gateway {
 impl Source {
     /// The gateway, or the store where none runs on a data folder.
     pub async fn open(way: Way) -> anyhow::Result<Self> {
-        match (way.connect().await, &way) {
-            (Ok(client), _) => {
-                Ok(Self::Gateway(Box::new(Gateway { way, client, credentials: None, token: None, away: false })))
-            }
-            (Err(ClientError::NotRunning(_)), Way::DataDir(data_dir)) => {
-                let data_dir = data_dir.clone();
+        match Self::gateway(way).await {
+            Err(ClientError::NotRunning(data_dir)) => {
                 let store = spawn_blocking(move || Store::open_existing(&data_dir)).await?;
                 Ok(Self::Store(store?))
             }
-            (Err(error), _) => Err(error.into()),
+            opened => Ok(opened?),
         }
+    }
+
+    /// The gateway, which has to run.
+    pub async fn gateway(way: Way) -> Result<Self, ClientError> {
+        let client = way.connect().await?;
+        Ok(Self::Gateway(Box::new(Gateway { way, client, credentials: None, token: None, away: false })))
     }
 
     /// Says who asks from now on. The store asks nobody who they are.
@@ -106,6 +108,7 @@ impl Source {
                 ClientError::NotRunning(_)
                 | ClientError::Unreachable { .. }
                 | ClientError::Connection(_)
+                | ClientError::Broken { .. }
                 | ClientError::Body(_)
                 | ClientError::Timeout,
             ) => {
@@ -120,6 +123,7 @@ impl Source {
                         gateway.client.authenticate(credentials)?;
                     }
                     gateway.away = false;
+                    anstream::eprintln!("the gateway answers again");
                 }
                 Ok(())
             }
@@ -182,6 +186,14 @@ impl Source {
         }
     }
 
+    /// The public key with which exports are verified, as PEM.
+    pub async fn public_key(&mut self) -> anyhow::Result<String> {
+        match self {
+            Self::Gateway(gateway) => Ok(gateway.client.record_key().await?),
+            Self::Store(store) => Ok(store.public_key()),
+        }
+    }
+
     /// A page of approvals.
     pub async fn approvals(&mut self, filter: &ApprovalFilter) -> anyhow::Result<ApprovalPage> {
         match self {
@@ -195,6 +207,14 @@ impl Source {
         match self {
             Self::Gateway(gateway) => Ok(gateway.client.approval(id).await?),
             Self::Store(store) => Ok(block_in_place(|| store.approval(id))?),
+        }
+    }
+
+    /// How the policies stand, one object for each module.
+    pub async fn policies(&mut self) -> anyhow::Result<Vec<serde_json::Value>> {
+        match self {
+            Self::Gateway(gateway) => Ok(gateway.client.policies().await?),
+            Self::Store(_) => bail!("no gateway runs here, so no policy is in force"),
         }
     }
 

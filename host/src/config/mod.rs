@@ -31,8 +31,10 @@ use anyhow::Context;
 use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{Principal, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource};
 use sluicegate_identity::User;
+use sluicegate_recorder::Retention;
 
 use crate::serve::{Protocol, ProtocolTarget};
+pub use control::MAX_PENDING;
 use report::{Problem, Report};
 
 /// The most bytes that a configuration may have.
@@ -130,15 +132,6 @@ pub struct Record {
     pub retention: Retention,
 }
 
-/// How long sessions that have ended are kept. Where neither is set, for ever.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// Until they are this old.
-    pub age: Option<Duration>,
-    /// Until there are newer ones of this many bytes.
-    pub size: Option<u64>,
-}
-
 /// `[policies]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policies {
@@ -213,6 +206,11 @@ pub fn data_dir(path: &Path) -> anyhow::Result<PathBuf> {
     parse::data_dir(path, &text).with_context(|| {
         format!("no `data_dir` can be read in the configuration `{}`; `sluicegate check` says why", path.display())
     })
+}
+
+/// Checks those of the files without which a gateway does not start. Blocking.
+pub fn check_needed(config: &Config, report: &mut Report) {
+    world::needed(config, report);
 }
 
 /// Checks the files that a configuration points to: certificates, secrets, modules. Blocking.

@@ -3,7 +3,8 @@
 use std::{ops::Range, path::PathBuf};
 
 use sluicegate_admin::WebhookConfig;
-use sluicegate_net::{Chain, ServerTls, TlsError, TlsFiles};
+use sluicegate_core::Chain;
+use sluicegate_net::{ServerTls, TlsError, TlsFiles};
 
 use super::{Config, Problem, Report, Target};
 use crate::serve::gateway::bindings;
@@ -12,12 +13,22 @@ const PATHS: &str = "paths start from the configuration's folder";
 
 /// Checks the files: certificates, secrets, modules.
 pub fn files(config: &Config, report: &mut Report) {
-    certificate(config, report);
-    webhook(config, report);
+    needed(config, report);
     for target in &config.targets {
         secrets(target, report);
     }
     modules(config, report);
+}
+
+/// Checks those without which a gateway does not start.
+pub fn needed(config: &Config, report: &mut Report) {
+    certificate(config, report);
+    webhook(config, report);
+    for target in &config.targets {
+        if let Err(error) = target.settings.try_out() {
+            report.push(tls_problem(&error).at(place(target, "ca")));
+        }
+    }
 }
 
 /// Loads the policies and tries their settings, as a gateway would. Modules that are not there are for
@@ -76,9 +87,6 @@ fn secrets(target: &Target, report: &mut Report) {
         if let Err(error) = source.read() {
             report.push(Problem::error(error.to_string()).at(place(target, key)));
         }
-    }
-    if let Err(error) = target.settings.try_out() {
-        report.push(tls_problem(&error).at(place(target, "ca")));
     }
 }
 

@@ -143,6 +143,17 @@ pub fn login_as(gateway: &Gateway, user: &str) -> (Wire, Vec<u8>) {
     (wire, key.body)
 }
 
+/// Reads up to the notice that a command is held; returns the approval's id.
+pub fn held(wire: &mut Wire) -> String {
+    loop {
+        let messages = wire.read_until("N");
+        let text = messages.last().and_then(|notice| notice.field('M')).unwrap_or_default();
+        if text.contains("waiting for approval") {
+            return notice_id(&messages);
+        }
+    }
+}
+
 /// Sends a Query and reads up to the notice that it is held; returns the approval's id.
 pub fn query_held(wire: &mut Wire, sql: &str) -> String {
     wire.send('Q', &sluicegate_tests::wire::zero_ended(sql));
@@ -153,6 +164,7 @@ pub fn query_held(wire: &mut Wire, sql: &str) -> String {
 pub fn notice_id(messages: &[Message]) -> String {
     let notice = messages.last().expect("a notice");
     let text = notice.field('M').expect("a notice has a text");
-    let id = text.split_whitespace().find(|word| word.len() >= 36 && word.matches('-').count() == 4);
+    // One that stands for another names that first.
+    let id = text.split_whitespace().rfind(|word| word.len() >= 36 && word.matches('-').count() == 4);
     id.unwrap_or_else(|| panic!("no approval is named: {text}")).trim_end_matches([':', ',', '.']).to_owned()
 }

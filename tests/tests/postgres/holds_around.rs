@@ -69,7 +69,7 @@ fn a_statement_prepared_in_sql_is_held_when_it_runs() {
     let (mut wire, _) = login(&gateway);
     let id = query_held(&mut wire, "PREPARE gone (integer) AS DELETE FROM orders WHERE id = $1");
     approve(&gateway, &id);
-    assert_eq!(tags_of(&wire.read_until("Z")), "CZ");
+    assert_eq!(tags_of(&wire.read_until("Z")), "NCZ");
     for row in [7, 8] {
         held_and_denied(&gateway, &mut wire, &query(&format!("EXECUTE gone({row})")), "EXECUTE");
         let explained = format!("EXPLAIN ANALYZE EXECUTE gone({row})");
@@ -120,7 +120,7 @@ fn what_is_sent_meanwhile_changes_nothing_about_what_waits() {
     wire.send_bytes(&query("SET search_path = hr"));
     std::thread::sleep(Duration::from_millis(300));
     approve(&gateway, &id);
-    assert_eq!(tags_of(&wire.read_until("Z")), "2CZ");
+    assert_eq!(tags_of(&wire.read_until("Z")), "N2CZ");
     assert_eq!(orders(&database), 29);
 }
 

@@ -4,9 +4,10 @@ use anyhow::{anyhow, bail};
 use sluicegate_admin::ClientError;
 use sluicegate_core::{Approval, ApprovalId, ApprovalState, record::MAX_TEXT_BYTES};
 
-use super::{pick::Meant, show};
+use super::show;
 use crate::cli::{
     Output,
+    pick::Meant,
     print::{BAD, GOOD, WAITS, json, out, printable},
     source::Source,
 };
@@ -17,7 +18,7 @@ const UNPROCESSABLE: u16 = 422;
 #[derive(Debug, clap::Args)]
 pub struct Answer {
     /// The approval's id, or at least the last 4 characters of it
-    id: Meant,
+    id: Meant<ApprovalId>,
     /// Says why; recorded, and shown to whoever asked
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,

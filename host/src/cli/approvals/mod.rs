@@ -2,7 +2,6 @@
 
 mod answer;
 mod list;
-mod pick;
 mod show;
 mod watch;
 
@@ -14,6 +13,7 @@ use super::{
     until_interrupted,
 };
 
+pub use list::find;
 pub use show::ending;
 #[cfg(test)]
 pub use show::tests::sample;

@@ -1,11 +1,11 @@
 //! `sluicegate approvals show`: one approval with everything that an approver needs to know.
 
 use anyhow::bail;
-use sluicegate_core::{Approval, ApprovalState, approval::Answer, record, record::MAX_TEXT_BYTES};
+use sluicegate_core::{Approval, ApprovalId, ApprovalState, approval::Answer, record, record::MAX_TEXT_BYTES};
 
-use super::pick::Meant;
 use crate::cli::{
     Output,
+    pick::Meant,
     print::{BAD, BOLD, answer, duration, fields_text, json, moment, out, printable, printable_lines, quoted},
     source::Source,
 };
@@ -13,7 +13,7 @@ use crate::cli::{
 #[derive(Debug, clap::Args)]
 pub struct Show {
     /// The approval's id, or at least the last 4 characters of one that waits
-    id: Meant,
+    id: Meant<ApprovalId>,
     /// How to print it
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
@@ -135,7 +135,7 @@ fn requirements(approval: &Approval) -> Vec<String> {
 
 #[cfg(test)]
 pub mod tests {
-    use sluicegate_core::{ApprovalId, Requirement, SessionId};
+    use sluicegate_core::{Requirement, SessionId};
     use uuid::Uuid;
 
     use super::*;

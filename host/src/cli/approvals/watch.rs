@@ -9,16 +9,17 @@ use anyhow::bail;
 use sluicegate_core::{Approval, ApprovalId, ApprovalState, record, sessions::ApprovalFilter};
 
 use super::{list::find, show};
-use crate::cli::{
-    Output,
-    print::{BAD, BOLD, GOOD, WAITS, count, duration, json_line, printable, put, time_of_day},
-    source::Source,
+use crate::{
+    cli::{
+        Output,
+        print::{BAD, BOLD, GOOD, WAITS, count, duration, json_line, printable, put, time_of_day},
+        source::Source,
+    },
+    config::MAX_PENDING,
 };
 
 /// How often the gateway is asked.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How many pending approvals are watched at once.
-const MAX_PENDING: usize = 10_000;
 
 #[derive(Debug, clap::Args)]
 pub struct Watch {
@@ -114,7 +115,8 @@ fn gone(known: &BTreeMap<ApprovalId, Approval>, pending: &[Approval]) -> Vec<App
 
 /// What is new about an approval of which so many answers were told before.
 fn text(approval: &Approval, told: usize, now: i64) -> String {
-    let fresh: Vec<String> = approval.answers.iter().skip(told).map(|a| format!("    {}", show::answer_at(a))).collect();
+    let fresh: Vec<String> =
+        approval.answers.iter().skip(told).map(|a| format!("    {}", show::answer_at(a))).collect();
     let pending = approval.state == ApprovalState::Pending;
     let mut lines = Vec::new();
     if pending && approval.answers.is_empty() {

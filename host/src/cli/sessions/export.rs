@@ -14,15 +14,15 @@ use anyhow::{Context, bail};
 use sluicegate_core::SessionId;
 use tempfile::NamedTempFile;
 
-use crate::cli::source::Source;
+use crate::cli::{pick::Meant, source::Source};
 
 /// How often progress is shown, and after how long first.
 const PERIOD: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 pub struct Export {
-    /// The session's id, as `sessions list` prints it
-    id: SessionId,
+    /// The session's id, or at least the last 4 characters of a recent one's
+    id: Meant<SessionId>,
     /// The file to write, for its owner alone; without one the lines go to standard output
     #[arg(long, short = 'o', value_name = "FILE")]
     out: Option<PathBuf>,
@@ -36,13 +36,15 @@ impl Export {
                 bail!("an export is bytes to keep: name a file with `-o`, or pass it on with a pipe");
             }
             let mut output = Counted::new(io::stdout().lock());
-            let written = source.export(self.id, &mut output).await;
+            let id = self.id.find(source).await?;
+            let written = source.export(id, &mut output).await;
             output.done();
             return match written.and_then(|()| Ok(output.flush()?)) {
                 Err(error) if is_broken_pipe(&error) => Ok(()),
                 written => written,
             };
         };
+        let id = self.id.find(source).await?;
         let refused = || format!("the export `{}` cannot be written", path.display());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Readable by its owner alone from the beginning, and gone if anything fails.
@@ -50,7 +52,7 @@ impl Export {
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(folder)
             .with_context(refused)?;
-        let written = write(self.id, source, &mut file).await;
+        let written = write(id, source, &mut file).await;
         let lines = written.map_err(|error| if error.is::<io::Error>() { error.context(refused()) } else { error })?;
         file.as_file().sync_all().with_context(refused)?;
         file.persist(path).with_context(refused)?;

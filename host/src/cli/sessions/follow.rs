@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::bail;
 use sluicegate_core::{
     SessionId,
-    sessions::{KeptEntry, SessionFilter, SessionSummary},
+    sessions::{KeptEntry, SessionSummary},
 };
 
-use super::{list::find, transcript::Transcript};
+use super::{list::newest, transcript::Transcript};
 use crate::cli::{
     Output,
-    print::{json_line, put},
+    pick::Meant,
+    print::{count, json_line, put},
     source::Source,
 };
 
@@ -19,15 +20,14 @@ use crate::cli::{
 const PERIOD: Duration = Duration::from_millis(700);
 /// How many sessions are followed at once; beyond that the oldest are let go.
 const MAX_FOLLOWED: usize = 200;
-/// How many of the newest sessions are looked through for open ones.
-const MAX_LOOKED_THROUGH: usize = 2000;
 /// By how many milliseconds a session may be listed later than one that opened after it.
 const OVERLAP: i64 = 60_000;
 
 #[derive(Debug, clap::Args)]
 pub struct Follow {
-    /// The session's id; without one, every session that is open or opens is followed
-    id: Option<SessionId>,
+    /// The session's id, or at least the last 4 characters of a recent one's; without one, every session
+    /// that is open or opens is followed
+    id: Option<Meant<SessionId>>,
     /// How to print it; JSON is one entry a line
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
@@ -54,8 +54,11 @@ impl Follow {
         if matches!(source, Source::Store(_)) {
             bail!("no gateway runs here, so nothing happens; `sluicegate sessions replay` plays what did");
         }
-        match self.id {
-            Some(id) => self.one(source, id).await,
+        match &self.id {
+            Some(meant) => {
+                let id = meant.find(source).await?;
+                self.one(source, id).await
+            }
             None => self.all(source).await,
         }
     }
@@ -94,6 +97,8 @@ impl Follow {
                 followed.insert(summary.id, Followed::among_others(&summary, summary.entries));
             }
         }
+        let open = u64::try_from(followed.len())?;
+        anstream::eprintln!("following; {} open now", are(open));
         loop {
             tokio::time::sleep(PERIOD).await;
             match self.round(source, &mut followed, &mut seen).await {
@@ -152,10 +157,12 @@ impl Follow {
     }
 }
 
-/// The newest sessions, newest first, of those that opened then or later.
-async fn newest(source: &mut Source, since: Option<i64>) -> anyhow::Result<Vec<SessionSummary>> {
-    let filter = SessionFilter { since, ..SessionFilter::default() };
-    Ok(find(source, filter, MAX_LOOKED_THROUGH).await?.items)
+fn are(open: u64) -> String {
+    match open {
+        0 => "no session is".to_owned(),
+        1 => "1 session is".to_owned(),
+        more => format!("{} are", count(more, "session")),
+    }
 }
 
 impl Followed {

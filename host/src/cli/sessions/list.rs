@@ -16,6 +16,8 @@ use crate::cli::{
 
 /// The columns that the table needs.
 const TABLE_WIDTH: u16 = 140;
+/// How many of the newest sessions are looked through where no number is asked for.
+const MAX_LOOKED_THROUGH: usize = 2000;
 
 #[derive(Debug, clap::Args)]
 pub struct List {
@@ -78,7 +80,7 @@ impl List {
 }
 
 /// The newest sessions, as many as wanted.
-pub async fn find(source: &mut Source, mut filter: SessionFilter, wanted: usize) -> anyhow::Result<SessionPage> {
+async fn find(source: &mut Source, mut filter: SessionFilter, wanted: usize) -> anyhow::Result<SessionPage> {
     let (items, next) = pages(wanted, filter.before, async |before, limit| {
         (filter.before, filter.limit) = (before, limit);
         let SessionPage { items, next } = source.sessions(&filter).await?;
@@ -86,6 +88,12 @@ pub async fn find(source: &mut Source, mut filter: SessionFilter, wanted: usize)
     })
     .await?;
     Ok(SessionPage { items, next })
+}
+
+/// The newest sessions, newest first, of those that opened then or later.
+pub async fn newest(source: &mut Source, since: Option<i64>) -> anyhow::Result<Vec<SessionSummary>> {
+    let filter = SessionFilter { since, ..SessionFilter::default() };
+    Ok(find(source, filter, MAX_LOOKED_THROUGH).await?.items)
 }
 
 fn listing(page: &SessionPage, narrow: bool) -> String {

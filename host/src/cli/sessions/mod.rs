@@ -4,12 +4,15 @@
 mod events;
 mod export;
 mod follow;
+mod key;
 mod list;
 mod replay;
 mod results;
 mod show;
 mod transcript;
 mod verify;
+
+pub use list::newest;
 
 use std::process::ExitCode;
 
@@ -43,6 +46,8 @@ enum Command {
     Export(Asking<export::Export>),
     /// Proves that an export is what the gateway recorded; needs its public key and nothing else
     Verify(verify::Verify),
+    /// Prints the public key with which exports are verified
+    Key(Asking<key::Key>),
     /// Prints what happens from now on, in one session or in all that are open
     Follow(Asking<follow::Follow>),
 }
@@ -53,8 +58,12 @@ pub fn run(args: &Args, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         Command::Verify(verify) => return verify.run(&config.path),
         Command::List(list) => (&list.access, Purpose::Read),
         Command::Show(show) => (&show.access, Purpose::Read),
-        Command::Replay(replay) => (&replay.access, Purpose::Read),
+        Command::Replay(replay) => {
+            replay.what.check();
+            (&replay.access, Purpose::Read)
+        }
         Command::Export(export) => (&export.access, Purpose::Read),
+        Command::Key(key) => (&key.access, Purpose::Read),
         Command::Follow(follow) => (&follow.access, Purpose::ReadOn),
     };
     super::runtime()?.block_on(async {
@@ -72,6 +81,7 @@ impl Command {
             Self::Verify(_) => Ok(()),
             Self::List(list) => list.what.run(source).await,
             Self::Show(show) => show.what.run(source).await,
+            Self::Key(key) => key.what.run(source).await,
             Self::Replay(replay) => until_interrupted(replay.what.run(source)).await,
             Self::Follow(follow) => until_interrupted(follow.what.run(source)).await,
             // Dropped, so that no half of a file stays behind.

@@ -5,15 +5,15 @@ use std::time::Duration;
 use sluicegate_core::SessionId;
 
 use super::transcript::Transcript;
-use crate::cli::{print::put, source::Source};
+use crate::cli::{pick::Meant, print::put, source::Source, wrong_usage};
 
 /// The longest pause, unless all of them are asked for.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub struct Replay {
-    /// The session's id, as `sessions list` prints it
-    id: SessionId,
+    /// The session's id, or at least the last 4 characters of a recent one's
+    id: Meant<SessionId>,
     /// How many times as fast as it was; 0 for no pauses at all
     #[arg(long, default_value = "1", value_name = "NUMBER", value_parser = speed)]
     speed: f64,
@@ -29,9 +29,19 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 impl Replay {
+    /// Ends the process where it is asked for pauses and for none.
+    pub fn check(&self) {
+        if self.speed == 0.0 && self.real_time {
+            wrong_usage(
+                "`--speed 0` leaves out every pause and `--real-time` keeps them all; leave one of the two out",
+            );
+        }
+    }
+
     /// Plays the session.
     pub async fn run(&self, source: &mut Source) -> anyhow::Result<()> {
-        let mut page = source.session(self.id, 0).await?;
+        let id = self.id.find(source).await?;
+        let mut page = source.session(id, 0).await?;
         let mut transcript = Transcript::alone(&page.summary);
         let mut before = page.summary.opened_at;
         if !put(transcript.header(&page.summary))? {
@@ -50,7 +60,7 @@ impl Replay {
                 }
             }
             let Some(next) = page.next else { break };
-            page = source.session(self.id, next).await?;
+            page = source.session(id, next).await?;
         }
         if page.summary.closed_at.is_none() {
             put("(the session is still open; `sluicegate sessions follow` goes on from here)")?;
@@ -77,7 +87,7 @@ mod tests {
 
     #[test]
     fn pauses_are_scaled_and_bounded() {
-        let replay = |speed, real_time| Replay { id: SessionId(Uuid::nil()), speed, real_time };
+        let replay = |speed, real_time| Replay { id: Meant::Id(SessionId(Uuid::nil())), speed, real_time };
         let millis = |replay: Replay, passed| replay.pause(passed).as_millis();
         assert_eq!(millis(replay(2.0, false), 1000), 500);
         assert_eq!(millis(replay(0.5, false), 900), 1800);

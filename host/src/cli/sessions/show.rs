@@ -7,14 +7,15 @@ use sluicegate_core::{SessionId, sessions::SessionSummary};
 use super::events;
 use crate::cli::{
     Output,
+    pick::Meant,
     print::{count, fields_text, json_line, moment, out, put},
     source::Source,
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Show {
-    /// The session's id, as `sessions list` prints it
-    id: SessionId,
+    /// The session's id, or at least the last 4 characters of a recent one's
+    id: Meant<SessionId>,
     /// How to print it
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
@@ -23,7 +24,8 @@ pub struct Show {
 impl Show {
     /// Prints the session page by page, so that it need not fit in memory.
     pub async fn run(&self, source: &mut Source) -> anyhow::Result<()> {
-        let mut page = source.session(self.id, 0).await?;
+        let id = self.id.find(source).await?;
+        let mut page = source.session(id, 0).await?;
         let mut reading = put(match self.output {
             Output::Text => summary(&page.summary),
             Output::Json => format!("{{\"summary\":{},\n\"entries\":[", json_line(&page.summary)?),
@@ -41,7 +43,7 @@ impl Show {
                 }
             }
             let Some(next) = page.next else { break };
-            page = source.session(self.id, next).await?;
+            page = source.session(id, next).await?;
         }
         if self.output == Output::Json {
             out("]}")?;

@@ -18,15 +18,18 @@ use sluicegate_recorder::{
 use crate::cli::{
     Output,
     print::{BAD, GOOD, WAITS, fields_text, json, moment, out, printable},
+    print_error,
 };
 
+/// The exit code where nothing could be looked at, as for other wrong usage.
+const UNREAD: u8 = 2;
 /// The exit code where all is proven that is there, and it is not the whole session.
 const INCOMPLETE: u8 = 3;
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exits with 0 if the whole session is proven, with 3 if it is proven up to a point and was open then, \
-                        and with 1 if it is not proven."
+                  with 1 if it is not proven, and with 2 if the export or the key cannot be read."
 )]
 pub struct Verify {
     /// The export, or `-` for standard input
@@ -57,17 +60,29 @@ struct Broken {
 impl Verify {
     /// Verifies. Blocking.
     pub fn run(&self, config: &Path) -> anyhow::Result<ExitCode> {
+        match self.verified(config) {
+            Ok(Ok(report)) => self.proven(&report),
+            Ok(Err(fault)) => self.broken(&fault),
+            // Nothing is said about the export, so it must not look like one that is not proven.
+            Err(error) => {
+                print_error(&error);
+                Ok(ExitCode::from(UNREAD))
+            }
+        }
+    }
+
+    /// What is proven, or why nothing is; an error where that cannot be known.
+    fn verified(&self, config: &Path) -> anyhow::Result<Result<Report, Fault>> {
         let key = self.key(config)?;
-        let path = self.file.display();
+        let unread = || format!("the export `{}` cannot be read", self.file.display());
         let input: Box<dyn Read> = if self.file.as_os_str() == "-" {
             Box::new(io::stdin().lock())
         } else {
-            Box::new(File::open(&self.file).with_context(|| format!("the export `{path}` cannot be read"))?)
+            Box::new(File::open(&self.file).with_context(unread)?)
         };
         match verify(BufReader::with_capacity(64 * 1024, input), &key) {
-            Ok(report) => self.proven(&report),
-            Err(Fault::Io(error)) => Err(error).with_context(|| format!("the export `{path}` cannot be read")),
-            Err(fault) => self.broken(&fault),
+            Err(Fault::Io(error)) => Err(error).with_context(unread),
+            verified => Ok(verified),
         }
     }
 
