@@ -23,7 +23,7 @@ use super::{
 /// Where the API listens unless `listen` says otherwise.
 const LISTEN: &str = "127.0.0.1:7400";
 /// The most commands that may be held at a time.
-const MAX_PENDING: u64 = 10_000;
+pub const MAX_PENDING: usize = 10_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,7 +100,7 @@ impl Reader<'_> {
             limits.expires = expires;
         }
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        if let Some(most) = within(self.report, "max_pending", section.max_pending, 1..=MAX_PENDING) {
+        if let Some(most) = within(self.report, "max_pending", section.max_pending, 1..=MAX_PENDING as u64) {
             limits.max_pending = count(most);
         }
         let (key, bounds) = ("max_pending_per_identity", 1..=limits.max_pending as u64);

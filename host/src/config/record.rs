@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use sluicegate_recorder::Retention;
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    Record, Retention,
+    Record,
     amounts::{Bytes, Time, within},
     parse::Reader,
     section,

@@ -2,12 +2,13 @@
 //! which values are hashed for the `hash` mask.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    fs::{self, DirBuilder},
+    io::Read,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use sluicegate_core::file::write_whole;
 use zeroize::Zeroizing;
 
 const MASK_KEY: &str = "mask.key";
@@ -86,20 +87,16 @@ pub fn mask_key(data_dir: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, DataDirEr
             let whole = file.read_exact(key.as_mut_slice()).is_ok() && file.read(&mut beyond).map_err(io)? == 0;
             if whole { Ok(key) } else { Err(DataDirError::Key(path.clone())) }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_key(data_dir, &path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_key(&path),
         Err(error) => Err(io(error)),
     }
 }
 
-/// The key appears under its name only once it is whole and on disk.
-fn make_key(data_dir: &Path, path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, DataDirError> {
-    let io = |source| DataDirError::Io { path: path.to_owned(), source };
+fn make_key(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, DataDirError> {
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     getrandom::fill(key.as_mut_slice()).map_err(DataDirError::Random)?;
-    let fresh = data_dir.join(".mask.key.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(io)?;
-    file.write_all(key.as_slice()).and_then(|()| file.sync_all()).map_err(io)?;
-    fs::rename(&fresh, path).map_err(io)?;
+    let written = write_whole(path, key.as_slice(), 0o600);
+    written.map_err(|source| DataDirError::Io { path: path.to_owned(), source })?;
     Ok(key)
 }
 

@@ -82,15 +82,15 @@ fn a_session_is_verified_where_there_is_only_the_public_key() {
     let exported = fs::read_to_string(elsewhere.path().join("export.jsonl")).expect("an export");
     let admin = gateway.api().basic("admin");
     assert_eq!(admin.get(&format!("/api/v1/sessions/{session}/export")).text(), exported);
-    assert_eq!(
-        admin.get("/api/v1/record/key").text().trim(),
-        fs::read_to_string(elsewhere.path().join("record.pub")).expect("a key").trim()
-    );
+    let public = fs::read_to_string(elsewhere.path().join("record.pub")).expect("a key");
+    assert_eq!(admin.get("/api/v1/record/key").text(), public);
+    assert_eq!(gateway.sluicegate(&["sessions", "key"]).ok(), public);
     for name in ["dave", "alice"] {
         gateway.api().basic(name).get(&format!("/api/v1/sessions/{session}/export")).problem(403);
     }
     assert!(gateway.stop(SOON));
     assert_eq!(gateway.sluicegate(&["sessions", "export", &session]).ok(), exported);
+    assert_eq!(gateway.sluicegate(&["sessions", "key"]).ok(), public);
     // What people read in the export is what happened.
     for part in [DELETE, "dave", "not this one", "22012", "hold-for-approval"] {
         assert!(exported.contains(part), "{part} is not in the export");

@@ -14,7 +14,8 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use sluicegate_net::{Chain, Listener, MaybeTls, ServerTls, Slot, Stop};
+use sluicegate_core::Chain;
+use sluicegate_net::{Listener, MaybeTls, ServerTls, Slot, Stop};
 use tokio::net::TcpStream;
 
 use crate::api::Peer;

@@ -19,8 +19,7 @@ use reqwest::{Client, Url, redirect::Policy};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::Serialize;
 use sha2::Sha256;
-use sluicegate_core::{Approval, ApprovalId, ApprovalState, Approvals, approvals::Announcer, record};
-use sluicegate_net::Chain;
+use sluicegate_core::{Approval, ApprovalId, ApprovalState, Approvals, Chain, approvals::Announcer, record};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::webhook_url::WebhookUrl;

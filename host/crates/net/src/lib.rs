@@ -14,7 +14,7 @@ mod stream;
 mod verify;
 
 pub use client_tls::{ClientTls, TlsMode};
-pub use error::{BindError, Chain, TlsError};
+pub use error::{BindError, TlsError};
 pub use listener::{Exposure, Limits, Listener, tune};
 pub use loopback::{is_loopback, is_loopback_host};
 pub use server_tls::{ServerTls, TlsFiles};

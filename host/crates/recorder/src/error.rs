@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use sluicegate_core::{record::RecordError, sessions::ReadError};
+use sluicegate_core::{Chain, record::RecordError, sessions::ReadError};
 
 use crate::proof::KeyError;
 
@@ -73,28 +73,15 @@ pub enum StoreError {
     Sync(#[source] io::Error),
 }
 
-impl StoreError {
-    /// The message with its causes, for where only text can go on.
-    fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
-    }
-}
-
 impl From<StoreError> for RecordError {
     fn from(error: StoreError) -> Self {
-        Self(error.chain())
+        Self(Chain(&error).to_string())
     }
 }
 
 impl From<StoreError> for ReadError {
     fn from(error: StoreError) -> Self {
-        Self(error.chain())
+        Self(Chain(&error).to_string())
     }
 }
 

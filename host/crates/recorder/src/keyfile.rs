@@ -2,12 +2,13 @@
 //! `record.pub`, for whoever verifies.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
+use sluicegate_core::file::write_whole;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -71,19 +72,8 @@ fn read_public(path: &Path) -> Result<PublicKey, StoreError> {
     PublicKey::read(file).map_err(StoreError::NoKey)
 }
 
-/// Writes a file all at once: it is there whole and on disk, or not at all.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
-    let written = || {
-        let unfinished = path.with_extension("tmp");
-        let _ = fs::remove_file(&unfinished);
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    };
-    written().map_err(|source| refuse(path, source))
+    write_whole(path, bytes, mode).map_err(|source| refuse(path, source))
 }
 
 fn refuse(path: &Path, source: io::Error) -> StoreError {

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     bounds,
     error::StoreError,
-    retention::Retention,
+    retention::{Retention, Rules},
     shared::{Message, Shared},
     store::Store,
     writer::Writer,
@@ -92,7 +92,7 @@ impl SledRecorder {
     /// whole ended sessions at a time and the oldest first.
     pub fn set_retention(&self, default: Retention, per_target: HashMap<String, Retention>) {
         // A writer that has ended removes nothing.
-        let _ = self.send(Message::retention(default, per_target));
+        let _ = self.send(Message::Retention(Rules { default, per_target }));
     }
 
     /// Writes what was appended, forces it to disk and ends the writer. Appending fails from then

@@ -1,10 +1,7 @@
 //! What those who append share with the writer: the messages, the queue's room, and the word that
 //! recording has ended.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock, mpsc},
-};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use sluicegate_core::{
     SessionId,
@@ -12,7 +9,7 @@ use sluicegate_core::{
 };
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use crate::retention::{Retention, Rules};
+use crate::retention::Rules;
 
 /// The most bytes of entries that are queued or gathered and not yet written. Beyond it, whoever
 /// appends waits.
@@ -33,12 +30,6 @@ pub(crate) enum Message {
     Retention(Rules),
     /// No entry is accepted any more: write the last ones and end.
     Close(oneshot::Sender<()>),
-}
-
-impl Message {
-    pub(crate) fn retention(default: Retention, per_target: HashMap<String, Retention>) -> Self {
-        Self::Retention(Rules { default, per_target })
-    }
 }
 
 /// What the writer shares with those who append.

@@ -60,8 +60,8 @@ impl Store {
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(refuse)?;
         let lock = lock(folder.join("lock"), data_dir)?;
         let key = keyfile::load_or_make(data_dir)?;
-        let store = Self::open_folder(&folder, lock, *key.public())?;
-        match store.version()? {
+        let store = Self::with(open_sled(&folder)?, &folder, lock, *key.public())?;
+        match version(&store.0.db)? {
             None => drop(store.0.db.insert(VERSION_KEY, &VERSION.to_be_bytes())?),
             Some(VERSION) => {}
             Some(_) => upgrade::run(&store, &key)?,
@@ -84,18 +84,10 @@ impl Store {
         Self::with(db, &folder, lock, keyfile::public(data_dir)?)
     }
 
-    fn open_folder(folder: &Path, lock: File, key: PublicKey) -> Result<Self, StoreError> {
-        Self::with(open_sled(folder)?, folder, lock, key)
-    }
-
     fn with(db: Db, folder: &Path, lock: File, key: PublicKey) -> Result<Self, StoreError> {
         let path = folder.join("db");
         let file = File::open(&path).map_err(|source| StoreError::Folder { path, source })?;
         Ok(Self(Arc::new(Inner { db, file, key, writer: OnceLock::new(), _lock: lock })))
-    }
-
-    fn version(&self) -> Result<Option<u32>, StoreError> {
-        version(&self.0.db)
     }
 
     /// The public key with which exports are verified.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use sluicegate_core::{approvals::ApprovalLimits, secret::SecretSource};
 use sluicegate_postgres::config::HoldInTransaction;
+use sluicegate_recorder::Retention;
 
-use super::{super::Retention, *};
+use super::*;
 use crate::serve::ProtocolTarget;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{TargetAccess, secret::SecretSource};
 use sluicegate_policy_engine::ApplyError;
-use sluicegate_recorder::Retention;
 use tokio::task::block_in_place;
 
 use super::{Gateway, bindings};
@@ -65,15 +64,14 @@ impl Gateway {
 
     /// Tells the recorder how long what is kept.
     pub(super) fn keep(&self, config: &Config) {
-        let kept = |config::Retention { age, size }| Retention { age, size };
-        let own = |target: &Target| Some((target.name.clone(), kept(target.retention?)));
-        self.recorder.set_retention(kept(config.record.retention), config.targets.iter().filter_map(own).collect());
+        let own = |target: &Target| Some((target.name.clone(), target.retention?));
+        self.recorder.set_retention(config.record.retention, config.targets.iter().filter_map(own).collect());
     }
 
     pub(super) fn reload_certificates(&self) {
         for tls in &self.certificates {
             if let Err(error) = block_in_place(|| tls.reload()) {
-                let error = sluicegate_net::Chain(&error);
+                let error = sluicegate_core::Chain(&error);
                 tracing::error!(%error, "the changed certificate is refused, and the one before stays in force");
             }
         }

@@ -111,12 +111,12 @@ impl Server {
             }
             Ok(Ok(Request::Session { mut stream, start })) => {
                 if let Err(error) = self.session(&mut stream, start, peer, slot, stop).await {
-                    tracing::debug!(%peer, error = %sluicegate_net::Chain(&error), "connection ended");
+                    tracing::debug!(%peer, error = %sluicegate_core::Chain(&error), "connection ended");
                     handshake::refuse(&mut stream, &error).await;
                 }
             }
             Ok(Err(error)) => {
-                tracing::debug!(%peer, protocol = PROTOCOL, error = %sluicegate_net::Chain(&error), "connection refused");
+                tracing::debug!(%peer, protocol = PROTOCOL, error = %sluicegate_core::Chain(&error), "connection refused");
             }
             Err(_) => tracing::debug!(%peer, error = %SessionError::Timeout, "connection refused"),
         }
@@ -144,7 +144,7 @@ impl Server {
             Ok(upstream) => upstream,
             Err(error) => {
                 let session = gated.session().id;
-                tracing::warn!(%session, error = %sluicegate_net::Chain(&error), "the target cannot be used");
+                tracing::warn!(%session, error = %sluicegate_core::Chain(&error), "the target cannot be used");
                 gated.close("the target could not be reached").await;
                 return Err(error.into());
             }

@@ -266,5 +266,5 @@ async fn a_target_that_is_gone_is_an_error() {
     let cache = cache(&server, "nobody");
     let error = cache.get().await.unwrap_err();
     assert_eq!(error.to_string(), "the target's catalog cannot be read");
-    assert!(sluicegate_net::Chain(&error).to_string().contains("28000"));
+    assert!(sluicegate_core::Chain(&error).to_string().contains("28000"));
 }

@@ -154,7 +154,7 @@ impl CatalogCache {
                 let error = CatalogError(Arc::new(cause));
                 loader.failure = Some((Instant::now(), error.clone()));
                 self.shared.outage(&error).ok_or_else(|| {
-                    tracing::error!(error = %sluicegate_net::Chain(&error), "catalog not loaded");
+                    tracing::error!(error = %sluicegate_core::Chain(&error), "catalog not loaded");
                     error
                 })
             }
@@ -192,7 +192,7 @@ impl Shared {
         }
         let catalog = self.known_for(OUTAGE)?;
         if !self.outage.swap(true, Ordering::AcqRel) {
-            let error = sluicegate_net::Chain(error);
+            let error = sluicegate_core::Chain(error);
             tracing::warn!(%error, limit = ?OUTAGE, "the target's catalog cannot be checked, and is used on for a while as it was");
         }
         Some(catalog)

@@ -33,7 +33,7 @@ impl Machine {
             self.shared.catalogs.invalidate();
         }
         let catalog = self.shared.catalogs.get().await.map_err(|error| {
-            tracing::error!(error = %sluicegate_net::Chain(&error), "the target's catalog cannot be read");
+            tracing::error!(error = %sluicegate_core::Chain(&error), "the target's catalog cannot be read");
             Denial::gate("the target's catalog cannot be read, so statements cannot be analysed; try again later")
         })?;
         if catalog.generation() != self.generation {
