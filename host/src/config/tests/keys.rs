@@ -118,12 +118,12 @@ fn what_is_wrong_is_said_with_its_place() {
         (
             "[approvals]\nexpires = 3600",
             2,
-            "invalid type: integer `3600`, expected a length of time: write a number and a unit, such as \"90d\" or \"1h 30m\"",
+            "invalid type: integer `3600`, expected a length of time: write a number and a unit, such as \"30m\", \"1h 30m\" or \"90d\"",
         ),
         (
             "[approvals]\nexpires = \"soon\"",
             2,
-            "`soon` is not a length of time: write a number and a unit, such as \"90d\" or \"1h 30m\"",
+            "`soon` is not a length of time: write a number and a unit, such as \"30m\", \"1h 30m\" or \"90d\"",
         ),
         ("[approvals]\nexpires = \"500ms\"", 2, "`expires` is between 1s and 7days, and this is 500ms"),
         ("[approvals]\nexpires = \"8d\"", 2, "`expires` is between 1s and 7days, and this is 8days"),
@@ -237,4 +237,12 @@ fn the_webhook_s_secret_is_looked_at() {
         assert!(said(Some(wrong)).contains("the webhook's secret must be `whsec_`"), "{wrong}");
     }
     assert!(!said(Some("whsec_c2lnbmVkLCBzZWFsZWQgYW5kIGRlbGl2ZXJlZCE=\n")).contains("webhook"));
+}
+
+#[test]
+fn a_bare_name_is_taken_for_a_group_s() {
+    for (written, meant) in [("admin", "group:admin"), ("user:ann", "user:ann")] {
+        let report = load(&with("", &format!("[admin]\nadmins = \"{written}\""))).report;
+        assert!(report.plain().contains(&format!("write `admins = [\"{meant}\"]`")), "{}", report.plain());
+    }
 }
