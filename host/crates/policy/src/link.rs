@@ -227,6 +227,7 @@ mod tests {
             normalized: "".into(),
             resources: Vec::new(),
             parameters: Vec::new(),
+            wire: Default::default(),
             whole: true,
             context: Arc::default(),
             sql: classes.map(|classes| Arc::new(SqlFacts { classes, ..SqlFacts::default() })),

@@ -175,6 +175,7 @@ pub fn command(text: &str, classes: Classes) -> Arc<Command> {
         normalized: "select ?".into(),
         resources: Vec::new(),
         parameters: vec![Parameter::Text("seven".into()), Parameter::Null, Parameter::Opaque([0; 8].into())],
+        wire: Default::default(),
         whole: true,
         context: "".into(),
         sql: Some(Arc::new(facts)),

@@ -238,6 +238,7 @@ async fn decide_setting(gated: &mut GatedSession, analyser: &Analyser, name: &st
         normalized: analysis.normalized.clone(),
         resources: Vec::new(),
         parameters: Vec::new(),
+        wire: Default::default(),
         whole: true,
         context: "".into(),
         sql: Some(analysis.facts.clone()),

@@ -72,11 +72,14 @@ impl Server {
                 Some((_, shared)) => (Arc::new(target), Arc::clone(shared)),
                 None => {
                     let target = Arc::new(target);
+                    let config = target.config();
+                    let dialled = format!("{} at {} as {}", config.database, config.address, config.username);
                     let shared = Shared {
                         analyser: Arc::clone(&self.analyser),
                         catalogs: Arc::new(CatalogCache::new(Arc::clone(&target))),
                         hash_key: Arc::clone(&self.parts.hash_key),
-                        hold_in_transaction: target.config().hold_in_transaction,
+                        hold_in_transaction: config.hold_in_transaction,
+                        dialled: Arc::from(dialled),
                         uncommitted: AtomicUsize::new(0),
                     };
                     (target, Arc::new(shared))

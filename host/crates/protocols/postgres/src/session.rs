@@ -205,6 +205,9 @@ impl Session<'_> {
         // A client that goes away while its message is kept must be noticed.
         let bound = if self.machine.is_suspended() { BEHIND_HOLD } else { READ_SIZE };
         self.client.hungry = self.machine.is_deferring() && self.client.decoder.buffered() < bound;
+        if self.machine.is_suspended() && !self.client.hungry {
+            self.machine.overrun();
+        }
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use arc_swap::ArcSwapOption;
 use sluicegate_sql::catalog::Catalog;
 use tokio::sync::Mutex;
 
+pub use self::load::Fingerprint;
 use self::side::Side;
 use crate::{config::Target, upstream::DialError};
 
@@ -96,9 +97,12 @@ struct Shared {
 }
 
 /// A catalog, and when it was last known to be the target's.
-struct Known {
-    catalog: Arc<Catalog>,
-    fingerprint: Arc<str>,
+#[derive(Debug)]
+pub struct Known {
+    /// The catalog.
+    pub catalog: Arc<Catalog>,
+    /// What tells it from others, with what it does not hold itself.
+    pub fingerprint: Arc<Fingerprint>,
     checked: Instant,
     epoch: u64,
 }
@@ -123,19 +127,24 @@ impl CatalogCache {
     /// is a new one, with a new generation, only if something in it changed. Takes at most 30 seconds
     /// for each of those ahead. Cancel-safe.
     pub async fn get(&self) -> Result<Arc<Catalog>, CatalogError> {
-        if let Some(catalog) = self.shared.fresh() {
-            return Ok(catalog);
+        Ok(Arc::clone(&self.known().await?.catalog))
+    }
+
+    /// The same, with its fingerprint.
+    pub async fn known(&self) -> Result<Arc<Known>, CatalogError> {
+        if let Some(known) = self.shared.fresh() {
+            return Ok(known);
         }
         let mut loader = match self.shared.loader.try_lock() {
             Ok(loader) => loader,
             // In an outage one waits for the target, and the others need not.
             Err(_) => match self.shared.bridged() {
-                Some(catalog) => return Ok(catalog),
+                Some(known) => return Ok(known),
                 None => self.shared.loader.lock().await,
             },
         };
-        if let Some(catalog) = self.shared.fresh() {
-            return Ok(catalog);
+        if let Some(known) = self.shared.fresh() {
+            return Ok(known);
         }
         if let Some((at, failure)) = &loader.failure
             && at.elapsed() < FAILURE_TTL
@@ -144,11 +153,11 @@ impl CatalogCache {
         }
         let refreshed = tokio::time::timeout(LOAD_TIMEOUT, self.shared.refresh(&mut loader)).await;
         match refreshed.unwrap_or(Err(Cause::Timeout)) {
-            Ok(catalog) => {
+            Ok(known) => {
                 loader.failure = None;
                 self.shared.outage_ended();
                 self.close_when_idle(&mut loader);
-                Ok(catalog)
+                Ok(known)
             }
             Err(cause) => {
                 let error = CatalogError(Arc::new(cause));
@@ -176,26 +185,26 @@ impl CatalogCache {
 }
 
 impl Shared {
-    fn fresh(&self) -> Option<Arc<Catalog>> {
+    fn fresh(&self) -> Option<Arc<Known>> {
         self.known_for(TTL)
     }
 
     /// What is used while an outage lasts.
-    fn bridged(&self) -> Option<Arc<Catalog>> {
+    fn bridged(&self) -> Option<Arc<Known>> {
         if self.outage.load(Ordering::Acquire) { self.known_for(OUTAGE) } else { None }
     }
 
     /// A check failed. If it was for want of a connection, what was known is used on for a while.
-    fn outage(&self, error: &CatalogError) -> Option<Arc<Catalog>> {
+    fn outage(&self, error: &CatalogError) -> Option<Arc<Known>> {
         if !error.0.is_outage() {
             return None;
         }
-        let catalog = self.known_for(OUTAGE)?;
+        let known = self.known_for(OUTAGE)?;
         if !self.outage.swap(true, Ordering::AcqRel) {
             let error = sluicegate_core::Chain(error);
             tracing::warn!(%error, limit = ?OUTAGE, "the target's catalog cannot be checked, and is used on for a while as it was");
         }
-        Some(catalog)
+        Some(known)
     }
 
     fn outage_ended(&self) {
@@ -206,16 +215,15 @@ impl Shared {
 
     /// The catalog, if its last check is no longer ago than this. One that a session said it may have
     /// changed is never used: that session could have replaced a view.
-    fn known_for(&self, limit: Duration) -> Option<Arc<Catalog>> {
-        let known = self.current.load();
-        let known = known.as_ref()?;
+    fn known_for(&self, limit: Duration) -> Option<Arc<Known>> {
+        let known = self.current.load_full()?;
         let valid = known.epoch == self.epoch.load(Ordering::Acquire) && known.checked.elapsed() < limit;
-        valid.then(|| Arc::clone(&known.catalog))
+        valid.then_some(known)
     }
 
     /// The connection is out of the loader while it works, so that a failure or a dropped call leaves
     /// none behind that is in the middle of something.
-    async fn refresh(&self, loader: &mut Loader) -> Result<Arc<Catalog>, Cause> {
+    async fn refresh(&self, loader: &mut Loader) -> Result<Arc<Known>, Cause> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let checked = Instant::now();
         let mut side = match loader.side.take() {
@@ -225,16 +233,16 @@ impl Shared {
         let before = self.current.load_full();
         let fingerprint = load::fingerprint(&mut side).await?;
         let (catalog, fingerprint) = match before {
-            Some(known) if *known.fingerprint == *fingerprint => (Arc::clone(&known.catalog), fingerprint),
+            Some(known) if *known.fingerprint == fingerprint => (Arc::clone(&known.catalog), fingerprint),
             _ => {
                 let (catalog, fingerprint) = load::catalog(&mut side).await?;
                 (Arc::new(catalog), fingerprint)
             }
         };
         loader.side = Some(side);
-        let known = Known { catalog: Arc::clone(&catalog), fingerprint: Arc::from(fingerprint), checked, epoch };
-        self.current.store(Some(Arc::new(known)));
-        Ok(catalog)
+        let known = Arc::new(Known { catalog, fingerprint: Arc::new(fingerprint), checked, epoch });
+        self.current.store(Some(Arc::clone(&known)));
+        Ok(known)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sluicegate_core::{Denial, Halt, InFlight, Phase, ResultSummary};
+use sluicegate_core::{Command, Denial, Halt, InFlight, Phase, ResultSummary};
 use sluicegate_sql::{Analysis, Effect, Sets};
 
 use super::{
@@ -78,7 +78,8 @@ impl Machine {
             self.flush(out);
             return true;
         }
-        let asks = decides && tag != b'E' && self.settings.stale && self.status != Status::Failed && !self.skipping;
+        let asks = decides && (tag != b'E' || self.objects.has_approved());
+        let asks = asks && self.settings.stale && self.status != Status::Failed && !self.skipping;
         if asks {
             self.settings.stale = false;
             self.expect(Expect::ask(settings::READING_QUESTIONS));
@@ -157,9 +158,12 @@ impl Machine {
     }
 
     async fn decide_query(&mut self, text: &[u8]) -> Result<Permitted, Halt> {
-        let (text, analysis) = self.understand("query", text).await?;
-        let context = self.depends_on(&text, &analysis, &[]);
-        let command = sql_command("query", Phase::Run, Arc::clone(&text), &analysis, Vec::new(), context);
+        let (mut command, mut analysis) = self.query_command(text).await?;
+        if self.gate.remembers(&command) {
+            self.shared.catalogs.invalidate();
+            (command, analysis) = self.query_command(text).await?;
+        }
+        let text = Arc::clone(&command.text);
         if let Some(denial) = self.refused_text(&analysis) {
             return Err(self.gate.refuse(command, denial).await.into());
         }
@@ -176,6 +180,12 @@ impl Machine {
         let mut run = Run::new(analysis, text, self.generation, blocks);
         (run.copies, run.tally.kept.hides_lines) = (copies.rows, copies.hidden);
         Ok(Permitted { run, permit })
+    }
+
+    async fn query_command(&mut self, text: &[u8]) -> Result<(Command, Arc<Analysis>), Denial> {
+        let (text, analysis) = self.understand("query", text).await?;
+        let context = self.depends_on(&analysis, &[]);
+        Ok((sql_command("query", Phase::Run, text, &analysis, Vec::new(), context), analysis))
     }
 
     /// Reads a text: refused where its bytes cannot be believed.

@@ -1,7 +1,8 @@
 //! Commands for the gate, and what their analysis says about the session.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
+use bytes::Bytes;
 use sluicegate_core::{
     Command, Phase,
     command::Parameter,
@@ -10,44 +11,111 @@ use sluicegate_core::{
 };
 use sluicegate_sql::{Analysis, Direction};
 
-use super::Machine;
+use super::{Machine, surroundings::shortened};
 
 /// How many prepared statements and cursors are shown with the command that names them.
-const MAX_SHOWN: usize = 4;
+const MAX_SHOWN: usize = 16;
 /// And how many bytes of each.
-const MAX_SHOWN_BYTES: usize = 512;
+const MAX_SHOWN_BYTES: usize = 2048;
+/// The longest name, in bytes (`NAMEDATALEN` less one): what is longer is cut by the server.
+const MAX_NAME: usize = 63;
 
 impl Machine {
-    /// What a command depends on beside its text and its parameters: settings, the types that the client
-    /// gave the parameters, and what the prepared statements and cursors that it names stand for.
-    pub(super) fn depends_on(&self, text: &str, analysis: &Analysis, types: &[u32]) -> Arc<str> {
-        let settings = self.settings.summary();
-        let by_name = |s: &sluicegate_sql::Statement| matches!(s.kind.as_str(), "execute" | "fetch" | "move");
-        // UPDATE and DELETE ... WHERE CURRENT OF a cursor.
-        let by_cursor = |s: &sluicegate_sql::Statement| {
-            matches!(s.kind.as_str(), "update" | "delete")
-                && text.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"current"))
-        };
-        let names = analysis.statements.iter().any(|s| by_name(s) || by_cursor(s));
-        if !names && types.iter().all(|oid| *oid == 0) {
-            return settings;
+    /// What a command depends on beside its text and its parameters, and whether all of that can be shown:
+    /// settings, the types that the client gave the parameters, what the prepared statements and cursors
+    /// that it names stand for, the code and the names of the target, and which target it is.
+    pub(super) fn depends_on(&self, analysis: &Analysis, types: &[u32]) -> (Arc<str>, bool) {
+        if !self.gate.is_governed() {
+            return (self.settings.summary(), true);
         }
-        let mut all = settings.to_string();
-        for (at, oid) in types.iter().enumerate() {
+        let mut all = self.settings.summary().to_string();
+        for (at, oid) in types.iter().enumerate().filter(|_| types.iter().any(|oid| *oid != 0)) {
             let _ = write!(all, "{} {oid}", if at == 0 { "; parameters of types" } else { "," });
         }
-        if names {
-            let lower = text.to_ascii_lowercase();
-            let known = self.objects.prepared.iter().chain(&self.objects.cursors);
-            let named = known.filter(|(name, _)| lower.contains(&name.to_ascii_lowercase()));
-            for (name, body) in named.take(MAX_SHOWN) {
-                let _ = write!(all, "; {name} is {}", record::cut(&body.normalized, MAX_SHOWN_BYTES).0);
-            }
-            let (count, session) = (self.objects.definitions(), self.gate.session().id);
-            let _ = write!(all, "; names as after definition {count} of session {session}");
+        let (whole, names_current) = self.say_names(analysis, &mut all);
+        let takes_data = |s: &sluicegate_sql::Statement| s.copy.as_ref().is_some_and(|c| c.direction == Direction::In);
+        if names_current || self.catalog_pending.is_some() || analysis.statements.iter().any(takes_data) {
+            // The data of a COPY, the row of a cursor and what is not committed are not in its text.
+            let _ = write!(all, "; as after command {} of session {}", self.permitted, self.gate.session().id);
         }
-        Arc::from(all)
+        self.say_target(&analysis.facts, &mut all);
+        (Arc::from(all), whole)
     }
+
+    /// Says what the prepared statements and cursors are that a text may name. Returns whether all are
+    /// said, and whether the row at which a cursor stands counts.
+    fn say_names(&self, analysis: &Analysis, all: &mut String) -> (bool, bool) {
+        const USES: [&str; 4] = ["execute", "fetch", "move", "current"];
+        let said = identifiers(&analysis.normalized);
+        let unread = analysis.facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE);
+        if self.objects.definitions() == 0 || !unread && !said.iter().any(|word| USES.contains(&word.as_str())) {
+            return (true, false);
+        }
+        let words: HashSet<&str> = said.iter().map(String::as_str).collect();
+        let known = self.objects.prepared.iter().chain(&self.objects.cursors);
+        let mut named: Vec<_> = known.filter(|(name, _)| words.contains(&*name.to_lowercase())).collect();
+        named.sort_by_key(|(name, _)| *name);
+        for (name, body) in named.iter().take(MAX_SHOWN) {
+            let _ = write!(all, "; {name} is {}", shortened(&body.normalized, MAX_SHOWN_BYTES));
+        }
+        let (count, session) = (self.objects.definitions(), self.gate.session().id);
+        let _ = write!(all, "; names as after definition {count} of session {session}");
+        let current = of_cursor(&said) || named.iter().any(|(_, body)| of_cursor(&identifiers(&body.normalized)));
+        (named.len() <= MAX_SHOWN, current)
+    }
+
+    /// Says which target it is, and as of which state of it: any command may set off a trigger, and what
+    /// reaches views and functions does what they say now.
+    pub(super) fn say_target(&self, facts: &SqlFacts, all: &mut String) {
+        let _ = write!(all, "; database {}", self.shared.dialled);
+        let Some(fingerprint) = &self.fingerprint else { return };
+        let _ = write!(all, "; code={}", fingerprint.code);
+        let reaches = facts.reaches_unknown
+            || facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE)
+            || facts.relations.iter().any(|relation| relation.indirect)
+            || facts.functions.iter().any(|function| !function.builtin);
+        if reaches {
+            let _ = write!(all, "; relations={}", fingerprint.names);
+        }
+    }
+}
+
+/// The words and quoted names of a text without comments and literals, in lower case and as long as the
+/// server keeps them.
+fn identifiers(text: &str) -> Vec<String> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c| c == '"' || is_word(c)) {
+        let (_, from) = rest.split_at(start);
+        let (name, after) = match from.strip_prefix('"') {
+            Some(inner) => quoted(inner),
+            None => {
+                let (word, after) = from.split_at(from.find(|c| !is_word(c)).unwrap_or(from.len()));
+                (word.to_owned(), after)
+            }
+        };
+        found.push(record::cut(&name, MAX_NAME).0.to_lowercase());
+        rest = after;
+    }
+    found
+}
+
+/// A quoted name behind its first quote, and what comes after it.
+fn quoted(inner: &str) -> (String, &str) {
+    let (mut name, mut rest) = (String::new(), inner);
+    loop {
+        let Some((part, after)) = rest.split_once('"') else { return (name + rest, "") };
+        name.push_str(part);
+        let Some(more) = after.strip_prefix('"') else { return (name, after) };
+        name.push('"');
+        rest = more;
+    }
+}
+
+/// Whether it says WHERE CURRENT OF a cursor.
+fn of_cursor(words: &[String]) -> bool {
+    words.windows(2).any(|pair| matches!(pair, [one, other] if one == "current" && other == "of"))
 }
 
 /// Whether what the catalog says may be different once it ran.
@@ -71,14 +139,14 @@ pub(super) fn copies_out(statement: &sluicegate_sql::Statement) -> bool {
     statement.copy.as_ref().is_some_and(|copy| copy.direction == Direction::Out && !copy.server_side)
 }
 
-/// A command about an analysed text. All of its parameters are here.
+/// A command about an analysed text, all of whose parameters are here.
 pub(super) fn sql_command(
     verb: &'static str,
     phase: Phase,
     text: Arc<str>,
     analysis: &Analysis,
     parameters: Vec<Parameter>,
-    context: Arc<str>,
+    (context, whole): (Arc<str>, bool),
 ) -> Command {
     Command {
         verb,
@@ -87,7 +155,8 @@ pub(super) fn sql_command(
         normalized: Arc::clone(&analysis.normalized),
         resources: Vec::new(),
         parameters,
-        whole: true,
+        wire: Bytes::new(),
+        whole,
         context,
         sql: Some(Arc::clone(&analysis.facts)),
     }
@@ -109,8 +178,24 @@ pub(super) fn opaque_command(verb: &'static str, text: &str) -> Command {
         normalized: Arc::from(text),
         resources: Vec::new(),
         parameters: Vec::new(),
+        wire: Bytes::new(),
         whole: true,
         context: Arc::from(""),
         sql: Some(Arc::new(facts)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_the_server_reads_them() {
+        let long = "x".repeat(70);
+        let text = format!("EXECUTE \"Go\"\"ne\"(?, a.b$1) ; fetch {long} -- \"open");
+        let found = identifiers(&text);
+        assert_eq!(found, ["execute", "go\"ne", "a", "b$1", "fetch", &long[..63], "open"]);
+        assert!(of_cursor(&identifiers("delete from t where CURRENT OF c")));
+        assert!(!of_cursor(&identifiers("sum(a) over (rows between 1 preceding and current row)")));
     }
 }

@@ -5,7 +5,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use sluicegate_core::{Denial, ForwardPermit, Halt, Phase, command::Parameter};
+use sluicegate_core::{Command, Denial, ForwardPermit, Halt, Phase, command::Parameter};
+use sluicegate_sql::Analysis;
 
 use super::{
     Machine, MachineError, Outbox, Rest,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     codec::{
-        frame::Frame,
+        frame::{Frame, HEADER},
         message::{self, Bind, BindNames, ObjectKind, Parse},
         value::{self, FieldType, Format, Rendered},
     },
@@ -48,8 +49,8 @@ impl Machine {
 
     async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<(Expect, ForwardPermit), Halt> {
         let (text, analysis) = self.understand("prepare", parse.text).await?;
-        let command =
-            sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new(), self.settings.summary());
+        let context = (self.settings.summary(), true);
+        let command = sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new(), context);
         let refused = self.refused_name(parse.statement).or_else(|| self.refused_text(&analysis));
         if let Some(denial) = refused {
             return Err(self.gate.refuse(command, denial).await.into());
@@ -77,7 +78,10 @@ impl Machine {
         };
         let bind = if complete { Some(Bind::read(&bytes).map_err(MachineError::Client)?) } else { None };
         self.parse_again(names.statement, &prepared, out);
-        let decided = self.decide_bind(names.portal, &prepared, bind.as_ref()).await;
+        // What is approved is what was sent, but for the names in front.
+        let names_end = HEADER + names.portal.len() + names.statement.len() + 2;
+        let wire = bytes.slice(names_end.min(bytes.len())..);
+        let decided = self.decide_bind(names.portal, &prepared, bind.as_ref(), wire).await;
         self.open = true;
         match decided {
             Ok((mut portal, permit)) => {
@@ -96,7 +100,7 @@ impl Machine {
     /// one that it knows there again.
     fn parse_again(&mut self, name: &str, prepared: &Prepared, out: &mut Outbox) {
         let known = prepared.names.swap(self.names, Ordering::Relaxed);
-        if known == self.names || name.is_empty() || prepared.by_sql || !self.may_mask {
+        if known == self.names || name.is_empty() || prepared.by_sql || !self.gate.is_governed() {
             return;
         }
         let mut messages = BytesMut::new();
@@ -120,15 +124,18 @@ impl Machine {
         name: &str,
         prepared: &Arc<Prepared>,
         bind: Option<&Bind<'_>>,
+        wire: Bytes,
     ) -> Result<(Portal, ForwardPermit), Halt> {
-        let (text, analysis) = self.understand("execute", prepared.text.as_bytes()).await?;
-        let parameters = bind.map_or_else(Vec::new, |bind| parameters(bind, prepared));
-        let context = self.depends_on(&text, &analysis, &prepared.chosen_types);
-        let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, context);
-        command.whole = bind.is_some();
+        let (mut command, mut analysis) = self.bind_command(prepared, bind, wire.clone()).await?;
+        let covered = self.gate.remembers(&command);
+        if covered {
+            self.shared.catalogs.invalidate();
+            (command, analysis) = self.bind_command(prepared, bind, wire).await?;
+        }
         if let Some(denial) = self.refused_name(name) {
             return Err(self.gate.refuse(command, denial).await.into());
         }
+        let approved_in = (covered || self.is_suspended()).then(|| self.settings.summary());
         let permit = self.decide(command).await?;
         // The result formats of a Bind that is too large to be read stand at its end, unseen.
         if bind.is_none() && permit.sees_results() && expect::has_rows(&analysis) {
@@ -146,9 +153,47 @@ impl Machine {
             rows: None,
             decided: None,
             generation: self.generation,
+            approved_in,
             tally: Tally::default(),
         };
         Ok((portal, permit))
+    }
+
+    async fn bind_command(
+        &mut self,
+        prepared: &Prepared,
+        bind: Option<&Bind<'_>>,
+        wire: Bytes,
+    ) -> Result<(Command, Arc<Analysis>), Denial> {
+        let (text, analysis) = self.understand("execute", prepared.text.as_bytes()).await?;
+        let parameters = bind.map_or_else(Vec::new, |bind| self.parameters(bind, prepared));
+        let context = self.depends_on(&analysis, &prepared.chosen_types);
+        let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, context);
+        command.whole &= bind.is_some();
+        command.wire = wire;
+        Ok((command, analysis))
+    }
+
+    /// The parameters of a Bind as policies and the record see them.
+    fn parameters(&self, bind: &Bind<'_>, prepared: &Prepared) -> Vec<Parameter> {
+        let types = prepared.types.get().unwrap_or(&prepared.chosen_types);
+        let render = |(index, value): (usize, &Option<&[u8]>)| {
+            let Some(value) = value else { return Parameter::Null };
+            let format = format_of(message::format_code(&bind.formats, index));
+            let oid = types.get(index).copied().unwrap_or(0);
+            if format == Format::Binary && oid == 0 {
+                return Parameter::Opaque(Arc::from(*value));
+            }
+            let mut text = Vec::new();
+            let rendered = value::render(value, FieldType { oid, typmod: -1 }, format, &mut text);
+            match String::from_utf8(text) {
+                Ok(text) if rendered == Rendered::Text && self.settings.can_read(&text) => {
+                    Parameter::Text(Arc::from(text))
+                }
+                _ => Parameter::Opaque(Arc::from(*value)),
+            }
+        };
+        bind.values.iter().enumerate().map(render).collect()
     }
 
     pub(super) async fn execute(&mut self, bytes: Bytes, out: &mut Outbox) -> Result<(), MachineError> {
@@ -178,7 +223,10 @@ impl Machine {
             self.defer(bytes, true, out);
             return Ok(());
         }
-        let decided = self.decide_rows(&name).await;
+        let decided = match self.left_approval(&name) {
+            Some(denial) => Err(denial),
+            None => self.decide_rows(&name).await,
+        };
         let changed = self.settings.changed_in_transaction;
         let layout = self.portal_layout(&name);
         let Some(portal) = self.pending_portal(&name) else { return Ok(()) };
@@ -208,6 +256,15 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// Why a portal that was approved may not run: the settings are others than those it was approved with.
+    fn left_approval(&mut self, name: &str) -> Option<Denial> {
+        let settings = self.settings.summary();
+        let approved_in = self.pending_portal(name)?.approved_in.as_ref()?;
+        (*approved_in != settings).then(|| {
+            Denial::gate("it was approved, and settings have changed since; bind it again to have it approved")
+        })
     }
 
     pub(super) fn describe(&mut self, bytes: Bytes, complete: bool, out: &mut Outbox) -> Result<(), MachineError> {
@@ -246,24 +303,4 @@ impl Machine {
         self.deferred = Some(if complete { Frame::Whole { tag, bytes } } else { Frame::Head { tag, bytes } });
         self.flush(out);
     }
-}
-
-/// The parameters of a Bind as policies and the record see them.
-fn parameters(bind: &Bind<'_>, prepared: &Prepared) -> Vec<Parameter> {
-    let types = prepared.types.get().unwrap_or(&prepared.chosen_types);
-    let render = |(index, value): (usize, &Option<&[u8]>)| {
-        let Some(value) = value else { return Parameter::Null };
-        let format = format_of(message::format_code(&bind.formats, index));
-        let oid = types.get(index).copied().unwrap_or(0);
-        if format == Format::Binary && oid == 0 {
-            return Parameter::Opaque(Arc::from(*value));
-        }
-        let mut text = Vec::new();
-        let rendered = value::render(value, FieldType { oid, typmod: -1 }, format, &mut text);
-        match String::from_utf8(text) {
-            Ok(text) if rendered == Rendered::Text => Parameter::Text(Arc::from(text)),
-            _ => Parameter::Opaque(Arc::from(*value)),
-        }
-    };
-    bind.values.iter().enumerate().map(render).collect()
 }

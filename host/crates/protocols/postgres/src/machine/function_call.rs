@@ -8,7 +8,7 @@ use sluicegate_core::{Command, Denial, ForwardPermit, Halt, command::Parameter};
 
 use super::{Machine, MachineError, Outbox, Pending, commands::opaque_command, expect::Expect};
 use crate::codec::{
-    frame::Frame,
+    frame::{Frame, HEADER},
     message::{self, FunctionCall},
 };
 
@@ -24,7 +24,7 @@ impl Machine {
         self.segment += 1;
         let decided = if complete {
             let call = FunctionCall::read(&bytes).map_err(MachineError::Client)?;
-            self.decide_function_call(&call).await
+            self.decide_function_call(&call, bytes.slice(HEADER.min(bytes.len())..)).await
         } else {
             Err(self.refuse_large("function-call").await.into())
         };
@@ -41,12 +41,12 @@ impl Machine {
         Ok(())
     }
 
-    async fn decide_function_call(&mut self, call: &FunctionCall<'_>) -> Result<ForwardPermit, Halt> {
-        let command = Command {
-            parameters: call.arguments.iter().enumerate().map(|(index, value)| argument(call, index, *value)).collect(),
-            context: self.settings.summary(),
-            ..opaque_command("function-call", &format!("(call of function {})", call.function))
-        };
+    async fn decide_function_call(&mut self, call: &FunctionCall<'_>, wire: Bytes) -> Result<ForwardPermit, Halt> {
+        let mut command = self.function_command(call, wire.clone()).await?;
+        if self.gate.remembers(&command) {
+            self.shared.catalogs.invalidate();
+            command = self.function_command(call, wire).await?;
+        }
         if !self.gate.decides_commands() {
             let reason = "function calls by number are refused unless a policy allows them; call the function in SQL";
             return Err(self.gate.refuse(command, Denial::gate(reason)).await.into());
@@ -58,13 +58,25 @@ impl Machine {
         }
         Ok(permit)
     }
-}
 
-/// An argument; the types are known to the server alone.
-fn argument(call: &FunctionCall<'_>, index: usize, value: Option<&[u8]>) -> Parameter {
-    let Some(value) = value else { return Parameter::Null };
-    match (message::format_code(&call.formats, index), std::str::from_utf8(value)) {
-        (0, Ok(text)) => Parameter::Text(Arc::from(text)),
-        _ => Parameter::Opaque(Arc::from(value)),
+    async fn function_command(&mut self, call: &FunctionCall<'_>, wire: Bytes) -> Result<Command, Denial> {
+        self.catalog().await?;
+        let argument = |(index, value): (usize, &Option<&[u8]>)| self.argument(call, index, *value);
+        let parameters = call.arguments.iter().enumerate().map(argument).collect();
+        let command = opaque_command("function-call", &format!("(call of function {})", call.function));
+        let mut context = self.settings.summary().to_string();
+        if let Some(facts) = &command.sql {
+            self.say_target(facts, &mut context);
+        }
+        Ok(Command { parameters, wire, context: Arc::from(context), ..command })
+    }
+
+    /// An argument; the types are known to the server alone.
+    fn argument(&self, call: &FunctionCall<'_>, index: usize, value: Option<&[u8]>) -> Parameter {
+        let Some(value) = value else { return Parameter::Null };
+        match (message::format_code(&call.formats, index), std::str::from_utf8(value)) {
+            (0, Ok(text)) if self.settings.can_read(text) => Parameter::Text(Arc::from(text)),
+            _ => Parameter::Opaque(Arc::from(value)),
+        }
     }
 }

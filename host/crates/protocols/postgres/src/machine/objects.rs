@@ -101,6 +101,8 @@ pub struct Portal {
     pub decided: Option<Decided>,
     /// The catalog's generation in which it was analysed.
     pub generation: u64,
+    /// The settings with which people approved it; none where nobody had to.
+    pub approved_in: Option<Arc<str>>,
     /// What has reached the client of it.
     pub tally: Tally,
 }
@@ -177,6 +179,11 @@ impl Objects {
     /// How often something was given a name. Names stand for the same as long as it is the same.
     pub fn definitions(&self) -> u64 {
         self.definitions
+    }
+
+    /// Whether there are portals that people approved.
+    pub fn has_approved(&self) -> bool {
+        self.portals.values().any(|portal| portal.approved_in.is_some())
     }
 
     /// Whether Bind has made portals that still are there.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use sluicegate_core::Denial;
+use sluicegate_core::{Denial, sql::Classes};
 use sluicegate_sql::{Analysis, Catalog};
 
 use super::{Machine, Shared, commands};
@@ -32,16 +32,17 @@ impl Machine {
         if self.shared.uncommitted.load(Ordering::SeqCst) > 0 {
             self.shared.catalogs.invalidate();
         }
-        let catalog = self.shared.catalogs.get().await.map_err(|error| {
+        let known = self.shared.catalogs.known().await.map_err(|error| {
             tracing::error!(error = %sluicegate_core::Chain(&error), "the target's catalog cannot be read");
             Denial::gate("the target's catalog cannot be read, so statements cannot be analysed; try again later")
         })?;
-        if catalog.generation() != self.generation {
+        if known.catalog.generation() != self.generation {
             // Names may mean other relations now.
-            self.generation = catalog.generation();
+            self.generation = known.catalog.generation();
             self.epoch += 1;
         }
-        Ok(catalog)
+        self.fingerprint = Some(Arc::clone(&known.fingerprint));
+        Ok(Arc::clone(&known.catalog))
     }
 
     pub(super) fn read(&self, text: &str, catalog: &Catalog) -> Arc<Analysis> {
@@ -73,7 +74,8 @@ impl Machine {
 fn distrust(analysis: &Analysis, new_code: bool) -> Arc<Analysis> {
     let mut analysis = analysis.clone();
     let mut facts = (*analysis.facts).clone();
-    facts.reaches_unknown |= facts.statements > 0;
+    // What only steers the transaction reaches nothing.
+    facts.reaches_unknown |= facts.statements > 0 && facts.classes != Classes::TRANSACTION;
     analysis.facts = Arc::new(facts);
     for statement in &mut analysis.statements {
         if let sluicegate_sql::Outputs::Aligned(outputs) = &mut statement.outputs {

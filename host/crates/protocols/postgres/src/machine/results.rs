@@ -185,7 +185,7 @@ impl Machine {
         }
         if names {
             self.names += 1;
-            if self.may_mask {
+            if self.gate.is_governed() {
                 self.objects.names_may_have_changed();
             }
         }

@@ -123,7 +123,7 @@ impl Surroundings {
     fn describe(&mut self) {
         let mut text = String::new();
         for (name, value) in &self.values {
-            let _ = write!(text, "{}{name}={}", if text.is_empty() { "" } else { "; " }, shortened(value));
+            let _ = write!(text, "{}{name}={}", if text.is_empty() { "" } else { "; " }, shortened(value, MAX_VALUE));
         }
         if self.unknown || self.unreported {
             let _ = write!(text, "; other settings as after change {} of session {}", self.changes, self.session);
@@ -144,8 +144,9 @@ fn matters(name: &str) -> bool {
     !is_known(name) && !HARMLESS.contains(&name)
 }
 
-fn shortened(value: &str) -> String {
-    let (head, cut) = sluicegate_core::record::cut(value, MAX_VALUE);
+/// A value, or how it begins and what tells it from others, where it is longer than `limit` bytes.
+pub fn shortened(value: &str, limit: usize) -> String {
+    let (head, cut) = sluicegate_core::record::cut(value, limit);
     if !cut {
         return head;
     }

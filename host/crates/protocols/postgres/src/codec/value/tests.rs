@@ -44,6 +44,38 @@ fn a_small_array_of_huge_numbers_stays_small() {
     assert!(text.len() < 4096);
 }
 
+/// `_text` of these dimensions (length, lower bound) and elements.
+fn array(dimensions: &[(i32, i32)], elements: &[Option<&str>]) -> Vec<u8> {
+    let mut wire = i32::try_from(dimensions.len()).unwrap().to_be_bytes().to_vec();
+    wire.extend_from_slice(b"\0\0\0\0\0\0\0\x19");
+    for (length, bound) in dimensions {
+        wire.extend([length.to_be_bytes(), bound.to_be_bytes()].concat());
+    }
+    for element in elements {
+        let length = element.map_or(-1, |text| i32::try_from(text.len()).unwrap());
+        wire.extend(length.to_be_bytes());
+        wire.extend(element.unwrap_or_default().bytes());
+    }
+    wire
+}
+
+#[test]
+fn arrays_are_written_as_the_server_writes_them() {
+    let cases = [
+        (array(&[], &[]), "{}"),
+        (array(&[(3, 1)], &[Some("a,b"), None, Some("NULL")]), r#"{"a,b",NULL,"NULL"}"#),
+        (array(&[(4, 1)], &[Some("a"), Some(""), Some("x y"), Some("q\"\\")]), r#"{a,"","x y","q\"\\"}"#),
+        (array(&[(2, 1), (2, 1)], &[Some("a"), Some("b"), Some("{"), None]), r#"{{a,b},{"{",NULL}}"#),
+        (array(&[(2, 0)], &[Some("a"), Some("b")]), "[0:1]={a,b}"),
+    ];
+    for (wire, text) in cases {
+        assert_eq!(rendered(1009, &wire), (Rendered::Text, text.to_owned()));
+    }
+    for wrong in [array(&[(3, 1)], &[Some("a")]), array(&[(1, 1)], &[Some("a"), Some("b")]), array(&[(0, 1)], &[])] {
+        assert_eq!(rendered(1009, &wrong).0, Rendered::Raw);
+    }
+}
+
 #[test]
 fn format_codes() {
     assert_eq!([0, 1, 2, -1].map(Format::from_code), [Some(Format::Text), Some(Format::Binary), None, None]);
