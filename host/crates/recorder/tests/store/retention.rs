@@ -38,6 +38,13 @@ async fn session(recorder: &SledRecorder, target: &str, commands: u64, ended_at:
     id
 }
 
+/// How many bytes each session's blocks take in the store, which nobody has open.
+fn block_bytes(dir: &Path, sessions: &[SessionId]) -> Vec<u64> {
+    let db = crate::support::open_raw(&dir.join("record"));
+    let blocks = |id: &SessionId| db.scan_prefix([b"e", id.0.as_bytes().as_slice()].concat());
+    sessions.iter().map(|id| blocks(id).map(|block| block.unwrap().1.len() as u64).sum()).collect()
+}
+
 fn wait_until(what: &str, is: impl Fn() -> bool) {
     let start = Instant::now();
     while !is() {
@@ -90,16 +97,26 @@ async fn the_oldest_sessions_go_until_the_rest_fits() {
             ids.push(session(&recorder, "orders", 2000, Some(0)).await);
         }
     }
+    let sizes = block_bytes(dir.path(), &ids);
+    let all: u64 = sizes.iter().sum();
     // The sizes are as known after a restart.
     let recorder = open(dir.path());
     let store = recorder.store();
-    let raw: u64 = 2000 * 60;
-    recorder.set_retention(Retention { age: None, size: Some(4 * raw) }, HashMap::new());
-    wait_until("the oldest session stays", || store.summary(ids[0]).unwrap().is_none());
+    // Three sessions fit, and some of a fourth.
+    let size = sizes[5..].iter().sum::<u64>() + sizes[4] / 2;
+    recorder.set_retention(Retention { age: None, size: Some(all) }, HashMap::new());
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(store.list(&any(10)).unwrap().items.len(), 8, "what fits exactly stays");
+    recorder.set_retention(Retention { age: None, size: Some(size) }, HashMap::new());
+    wait_until("the fifth session stays", || store.summary(ids[4]).unwrap().is_none());
     std::thread::sleep(Duration::from_millis(500));
     let kept: Vec<_> = ids.iter().filter(|id| store.summary(**id).unwrap().is_some()).collect();
-    assert!((1..8).contains(&kept.len()), "{} kept", kept.len());
-    assert_eq!(kept, ids.iter().rev().take(kept.len()).rev().collect::<Vec<_>>(), "the newest stay");
+    assert_eq!(kept, ids[5..].iter().collect::<Vec<_>>(), "the newest that fit stay, and no fewer");
+    drop((recorder, store));
+    let left: u64 = block_bytes(dir.path(), &ids).iter().sum();
+    assert!(left <= size && left + sizes[4] > size, "{left} bytes are left of {size}");
+    let recorder = open(dir.path());
+    let store = recorder.store();
     recorder.set_retention(Retention { age: None, size: Some(0) }, HashMap::new());
     wait_until("sessions stay", || store.list(&any(10)).unwrap().items.is_empty());
     std::thread::sleep(Duration::from_millis(500));
