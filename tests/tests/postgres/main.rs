@@ -2,6 +2,7 @@
 
 mod agreement;
 mod approvals;
+mod conditions;
 mod copy;
 mod crashes;
 mod cursors;
