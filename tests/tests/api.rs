@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
+use serde_json::Value;
 use sluicegate_tests::{
     Gateway, Postgres,
     programs::run,
@@ -10,15 +11,18 @@ use sluicegate_tests::{
     wire::{Wire, zero_ended},
 };
 
-/// How long requests are made up.
-const SECONDS: u32 = 60;
+/// How long requests of an admin are made up.
+const ADMIN_SECONDS: u32 = 50;
+
+/// And those of somebody who approves and is no admin.
+const APPROVER_SECONDS: u32 = 12;
 
 #[test]
 fn the_api_answers_whatever_is_asked_as_it_says() {
     let database = Postgres::shared().database();
     let gateway = Gateway::before(&database)
         .admin()
-        .policy("hold-for-approval", r#"when = { kinds = ["delete"] }, approvers = ["group:admin"]"#)
+        .policy("hold-for-approval", r#"when = { kinds = ["delete"] }, approvers = ["group:admin", "group:dba"]"#)
         .policy("sql-guard", r#"deny = ["drop"]"#)
         .start();
     // Something to be found, some of it waiting.
@@ -32,21 +36,32 @@ fn the_api_answers_whatever_is_asked_as_it_says() {
             wire
         })
         .collect();
-    let mut fuzz = Command::new(schemathesis());
-    let origin = format!("http://127.0.0.1:{}", gateway.api().port());
-    fuzz.args(["run", &format!("{origin}/openapi.json"), "--checks", "all", "--workers", "2", "--seed", "1"]);
-    fuzz.args(["--auth", &format!("admin:{}", users::secret("admin")), "--max-time", &SECONDS.to_string()]);
-    fuzz.args(["--request-timeout", "20", "--no-color"]).current_dir(gateway.folder());
-    let run = run(fuzz, "", Duration::from_secs(u64::from(SECONDS) * 3));
-    println!("{}", run.stdout);
-    assert!(run.status.success(), "schemathesis found:\n{}\n{}", run.stdout, run.stderr);
-    let count = run.stdout.lines().find_map(|line| line.trim().split_once(" generated"));
-    let count: u32 = count.and_then(|(count, _)| count.parse().ok()).unwrap_or_default();
-    assert!(count > 200, "it hardly asked anything: {}", run.stdout);
+    let admin = format!("--auth=admin:{}", users::secret("admin"));
+    fuzz(&gateway, &[&admin], ADMIN_SECONDS, 200);
+    // Who only answers approvals is refused at many doors, and must not end their own token.
+    let given = gateway.api().basic("dave").post("/api/v1/tokens", &Value::Null).json_of(201);
+    let bearer = format!("--header=Authorization: Bearer {}", given["token"].as_str().expect("a token"));
+    fuzz(&gateway, &[&bearer, "--exclude-operation-id=revokeToken"], APPROVER_SECONDS, 50);
+    gateway.api().bearer(given["token"].as_str().expect("a token")).get("/api/v1/approvals").json();
     drop(waiting);
     // And the gateway is well.
     gateway.api().basic("admin").get("/api/v1/sessions").json();
     assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
+/// Makes requests up for so many seconds, as whoever the arguments say, and at least so many.
+fn fuzz(gateway: &Gateway, who: &[&str], seconds: u32, least: u32) {
+    let mut fuzz = Command::new(schemathesis());
+    let origin = format!("http://127.0.0.1:{}", gateway.api().port());
+    fuzz.args(["run", &format!("{origin}/openapi.json"), "--checks", "all", "--workers", "2", "--seed", "1"]);
+    fuzz.args(who).args(["--max-time", &seconds.to_string(), "--request-timeout", "20", "--no-color"]);
+    fuzz.current_dir(gateway.folder());
+    let run = run(fuzz, "", Duration::from_secs(u64::from(seconds) * 3));
+    println!("{}", run.stdout);
+    assert!(run.status.success(), "schemathesis found:\n{}\n{}", run.stdout, run.stderr);
+    let count = run.stdout.lines().find_map(|line| line.trim().split_once(" generated"));
+    let count: u32 = count.and_then(|(count, _)| count.parse().ok()).unwrap_or_default();
+    assert!(count > least, "it hardly asked anything: {}", run.stdout);
 }
 
 /// Where `just test` installs it.
