@@ -145,7 +145,8 @@ fn is_system(schema: &str) -> bool {
 pub(super) async fn fingerprint(side: &mut Side) -> Result<Fingerprint, Cause> {
     let mut found = None;
     side.query(&FINGERPRINT, |row| {
-        let [code, names, temporary] = [row.text(0)?, row.text(1)?, row.text(2)?].map(short);
+        let [code, names, temporary] =
+            [row.text(0)?, row.text(1)?, row.text(2)?].map(|sums| short_hash(sums.as_bytes()));
         found = Some(Fingerprint { code, names, temporary });
         Ok(())
     })
@@ -153,8 +154,9 @@ pub(super) async fn fingerprint(side: &mut Side) -> Result<Fingerprint, Cause> {
     found.ok_or(Cause::Answer("there is no fingerprint"))
 }
 
-fn short(sums: &str) -> String {
-    sluicegate_core::hex(&Sha256::digest(sums)).chars().take(16).collect()
+/// The first 64 bits of a SHA-256, in hexadecimal.
+pub fn short_hash(bytes: &[u8]) -> String {
+    sluicegate_core::hex(&Sha256::digest(bytes)).chars().take(16).collect()
 }
 
 /// The catalog and its fingerprint, as of one moment.

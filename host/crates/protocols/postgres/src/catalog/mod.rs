@@ -20,6 +20,7 @@ use sluicegate_sql::catalog::Catalog;
 use tokio::sync::Mutex;
 
 pub use self::load::Fingerprint;
+pub(crate) use self::load::short_hash;
 use self::side::Side;
 use crate::{config::Target, upstream::DialError};
 

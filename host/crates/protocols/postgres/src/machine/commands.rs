@@ -4,14 +4,15 @@ use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use sluicegate_core::{
-    Command, Phase,
+    Command, Phase, RelationName,
     command::Parameter,
     record,
     sql::{Classes, SqlFacts},
 };
-use sluicegate_sql::{Analysis, Direction};
+use sluicegate_sql::{Analysis, Catalog, Direction};
 
 use super::{Machine, surroundings::shortened};
+use crate::catalog::short_hash;
 
 /// How many prepared statements and cursors are shown with the command that names them.
 const MAX_SHOWN: usize = 16;
@@ -68,16 +69,34 @@ impl Machine {
     /// reaches views and functions does what they say now.
     pub(super) fn say_target(&self, facts: &SqlFacts, all: &mut String) {
         let _ = write!(all, "; database {}", self.shared.dialled);
-        let Some(fingerprint) = &self.fingerprint else { return };
-        let _ = write!(all, "; code={}", fingerprint.code);
+        let Some(known) = &self.known else { return };
+        let _ = write!(all, "; code={}", known.fingerprint.code);
         let reaches = facts.reaches_unknown
             || facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE)
             || facts.relations.iter().any(|relation| relation.indirect)
             || facts.functions.iter().any(|function| !function.builtin);
         if reaches {
-            let _ = write!(all, "; relations={}", fingerprint.names);
+            let _ = write!(all, "; relations={}", known.fingerprint.names);
+        } else if !facts.relations.is_empty() {
+            let _ = write!(all, "; relations={}", identities(facts, &known.catalog));
         }
     }
+}
+
+/// What the named relations and columns are behind their names, which may be exchanged.
+fn identities(facts: &SqlFacts, catalog: &Catalog) -> String {
+    let mut found = Vec::new();
+    let find = |name: &RelationName| catalog.find(&name.schema, &name.name);
+    for relation in facts.relations.iter().filter_map(|relation| find(&relation.name)) {
+        found.extend(relation.oid.to_be_bytes());
+    }
+    for column in &facts.columns {
+        let columns = find(&column.name.relation).map_or(&[][..], |relation| &relation.columns);
+        if let Some(column) = columns.iter().find(|known| known.name == column.name.column) {
+            found.extend(column.attnum.to_be_bytes());
+        }
+    }
+    short_hash(&found)
 }
 
 /// The words and quoted names of a text without comments and literals, in lower case and as long as the

@@ -52,7 +52,7 @@ use self::{
     surroundings::Surroundings,
 };
 use crate::{
-    catalog::{CatalogCache, Fingerprint},
+    catalog::{CatalogCache, Known},
     codec::{frame::Frame, mask::HashKey, message::MessageError},
     config::HoldInTransaction,
     interrupt::Interrupt,
@@ -164,8 +164,8 @@ pub struct Machine {
     /// Grows when a name may mean another relation than before.
     epoch: u64,
     generation: u64,
-    /// Of the catalog by which texts were read last; none while no policy governs.
-    fingerprint: Option<Arc<Fingerprint>>,
+    /// The catalog by which texts were read last; none while no policy governs.
+    known: Option<Arc<Known>>,
     /// Counts the commands that were permitted.
     permitted: u64,
     may_mask: bool,
@@ -212,7 +212,7 @@ impl Machine {
             names: 0,
             epoch: 0,
             generation: u64::MAX,
-            fingerprint: None,
+            known: None,
             permitted: 0,
             may_mask,
             fatal: false,

@@ -41,8 +41,9 @@ impl Machine {
             self.generation = known.catalog.generation();
             self.epoch += 1;
         }
-        self.fingerprint = Some(Arc::clone(&known.fingerprint));
-        Ok(Arc::clone(&known.catalog))
+        let catalog = Arc::clone(&known.catalog);
+        self.known = Some(known);
+        Ok(catalog)
     }
 
     pub(super) fn read(&self, text: &str, catalog: &Catalog) -> Arc<Analysis> {
@@ -88,4 +89,32 @@ fn distrust(analysis: &Analysis, new_code: bool) -> Arc<Analysis> {
         }
     }
     Arc::new(analysis)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use sluicegate_sql::{Analyser, Context, Limits};
+
+    use super::*;
+
+    #[test]
+    fn what_only_steers_the_transaction_is_not_distrusted() {
+        let nothing = HashMap::new();
+        let context = Context {
+            catalog: &Catalog::empty(),
+            search_path: &[],
+            standard_conforming_strings: true,
+            prepared: &nothing,
+            cursors: &nothing,
+        };
+        let analyser = Analyser::new(Limits::default(), 10);
+        for (text, reaches) in
+            [("commit", false), ("rollback to a", false), ("select 1", true), ("commit; select 1", true)]
+        {
+            let distrusted = distrust(&analyser.analyse(text, &context), true);
+            assert_eq!(distrusted.facts.reaches_unknown, reaches, "{text}");
+        }
+    }
 }
