@@ -32,8 +32,22 @@ fn the_tour_shows_what_it_promises() {
     let started = Instant::now();
     let run = demo(&["--tour"]).finish(Duration::from_secs(120));
     let (took, shown) = (started.elapsed(), run.ok());
+    let headings: Vec<_> = shown.lines().filter_map(heading).collect();
+    let promised = ["Allowed", "Masked", "Blocked", "Held", "Denied", "Replayed", "Proven"];
+    let missing: Vec<_> = promised.iter().filter(|title| !headings.contains(title)).collect();
+    assert!(missing.is_empty(), "{missing:?} are missing: {shown}");
+    let checks = shown.lines().filter(|line| line.starts_with("   ✓ ")).count();
+    assert!(checks > 2 * headings.len(), "{checks} checks in {} steps: {shown}", headings.len());
+    assert!(shown.contains(&format!("All {checks} checks passed.")) && !shown.contains('✗'), "{shown}");
     assert!(shown.contains("SELECT") && shown.contains("blocked by policy"), "{shown}");
     assert!(took < Duration::from_secs(60), "a tour of {took:?} is watched by nobody");
+}
+
+/// The title of a step: `4. Held: what happens`.
+fn heading(line: &str) -> Option<&str> {
+    let (number, rest) = line.split_once(". ")?;
+    number.parse::<u32>().ok()?;
+    rest.split_once(": ").map(|(title, _)| title)
 }
 
 #[test]
