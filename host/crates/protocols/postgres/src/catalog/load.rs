@@ -4,17 +4,18 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use sha2::{Digest, Sha256};
 use sluicegate_core::RelationName;
 use sluicegate_sql::{Catalog, CatalogColumn, Oid, Relation, RelationKind, is_indirect};
 
 use super::{
-    Cause, rule,
+    Cause,
+    fingerprint::{self, Fingerprint},
+    rule,
     side::{Row, Side},
 };
 
@@ -32,59 +33,6 @@ static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
 
 /// System relations whose rows hold samples of other relations' values.
 const SAMPLES: [&str; 5] = ["pg_statistic", "pg_stats", "pg_statistic_ext_data", "pg_stats_ext", "pg_stats_ext_exprs"];
-
-/// What changes whenever a catalog does; see [`Fingerprint`] for the three columns. Each row counts with
-/// its identity and with the transaction that wrote it.
-static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
-    let hash = |identity: &str, of: &str| {
-        format!("pg_catalog.hashint8extended({identity}, {of}xmin::pg_catalog.text::pg_catalog.int8)")
-    };
-    let sum =
-        |identity: &str, from: &str| format!("(select pg_catalog.sum({}) from pg_catalog.{from})", hash(identity, ""));
-    let by_oid = |from: &str| sum("oid::pg_catalog.int8", from);
-    let split = |lasts: &str, row: String, from: &str| {
-        format!(
-            "(select pg_catalog.sum(h) filter (where l) as lasting, pg_catalog.sum(h) filter (where not l) as temporary \
-             from (select {lasts} as l, {row} as h from {from}) x)"
-        )
-    };
-    let code = ["pg_proc", "pg_rewrite", "pg_trigger", "pg_policy", "pg_operator", "pg_cast"].map(by_oid).join(", ");
-    let settings = sum("(setdatabase::pg_catalog.int8 << 32) | setrole::pg_catalog.int8", "pg_db_role_setting");
-    let schemas = by_oid(&format!("pg_namespace where nspname !~ '{TEMPORARY}'"));
-    let heirs = sum("(inhrelid::pg_catalog.int8 << 32) | inhparent::pg_catalog.int8", "pg_inherits");
-    let relations = split("c.relpersistence <> 't'", hash("c.oid::pg_catalog.int8", "c."), "pg_catalog.pg_class c");
-    let columns = split(
-        "c.relpersistence <> 't'",
-        hash("(a.attrelid::pg_catalog.int8 << 16) | a.attnum", "a."),
-        "pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid where a.attnum > 0",
-    );
-    let types = split(
-        &format!("n.nspname !~ '{TEMPORARY}'"),
-        hash("t.oid::pg_catalog.int8", "t."),
-        "pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace",
-    );
-    format!(
-        "select pg_catalog.concat_ws('/', {code}, {settings}), \
-         pg_catalog.concat_ws('/', r.lasting, a.lasting, t.lasting, {schemas}, {heirs}), \
-         pg_catalog.concat_ws('/', r.temporary, a.temporary, t.temporary) \
-         from {relations} r, {columns} a, {types} t"
-    )
-});
-
-/// The schemas of temporary objects.
-const TEMPORARY: &str = "^pg_(toast_)?temp_";
-
-/// A short text for each part of a catalog, that differs from before if the part does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint {
-    /// Functions, rules of views, triggers, row security, operators, casts, and the settings that roles
-    /// and databases begin with.
-    pub code: String,
-    /// Relations, their columns, types and schemas, but temporary ones.
-    pub names: String,
-    /// What is temporary.
-    temporary: String,
-}
 
 const BEGIN: &str = "begin isolation level repeatable read read only";
 
@@ -141,28 +89,10 @@ fn is_system(schema: &str) -> bool {
     matches!(schema, "pg_catalog" | "information_schema")
 }
 
-/// What tells the catalog of this moment from any other.
-pub(super) async fn fingerprint(side: &mut Side) -> Result<Fingerprint, Cause> {
-    let mut found = None;
-    side.query(&FINGERPRINT, |row| {
-        let [code, names, temporary] =
-            [row.text(0)?, row.text(1)?, row.text(2)?].map(|sums| short_hash(sums.as_bytes()));
-        found = Some(Fingerprint { code, names, temporary });
-        Ok(())
-    })
-    .await?;
-    found.ok_or(Cause::Answer("there is no fingerprint"))
-}
-
-/// The first 64 bits of a SHA-256, in hexadecimal.
-pub fn short_hash(bytes: &[u8]) -> String {
-    sluicegate_core::hex(&Sha256::digest(bytes)).chars().take(16).collect()
-}
-
 /// The catalog and its fingerprint, as of one moment.
 pub(super) async fn catalog(side: &mut Side) -> Result<(Catalog, Fingerprint), Cause> {
     side.query(BEGIN, |_| Ok(())).await?;
-    let fingerprint = fingerprint(side).await?;
+    let fingerprint = fingerprint::read(side).await?;
     let mut draft = Draft::default();
     draft.relations(side).await?;
     draft.columns(side).await?;

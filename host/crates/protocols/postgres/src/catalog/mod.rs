@@ -3,6 +3,7 @@
 //! travels on it, only the queries in this folder. Where the catalog cannot be read the session is
 //! told so and denies; nothing is guessed.
 
+mod fingerprint;
 mod load;
 mod rule;
 mod side;
@@ -19,8 +20,8 @@ use arc_swap::ArcSwapOption;
 use sluicegate_sql::catalog::Catalog;
 use tokio::sync::Mutex;
 
-pub use self::load::Fingerprint;
-pub(crate) use self::load::short_hash;
+pub use self::fingerprint::Fingerprint;
+pub(crate) use self::fingerprint::short_hash;
 use self::side::Side;
 use crate::{config::Target, upstream::DialError};
 
@@ -232,7 +233,7 @@ impl Shared {
             None => Side::open(&self.target).await?,
         };
         let before = self.current.load_full();
-        let fingerprint = load::fingerprint(&mut side).await?;
+        let fingerprint = fingerprint::read(&mut side).await?;
         let (catalog, fingerprint) = match before {
             Some(known) if *known.fingerprint == fingerprint => (Arc::clone(&known.catalog), fingerprint),
             _ => {

@@ -4,15 +4,21 @@ use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use sluicegate_core::{
-    Command, Phase, RelationName,
+    Command, Denial, Phase, RelationName,
     command::Parameter,
     record,
     sql::{Classes, SqlFacts},
 };
 use sluicegate_sql::{Analysis, Catalog, Direction};
 
-use super::{Machine, surroundings::shortened};
-use crate::catalog::short_hash;
+use super::{Machine, describe::format_of, objects::Prepared, surroundings::shortened};
+use crate::{
+    catalog::short_hash,
+    codec::{
+        message::{self, Bind},
+        value::{self, FieldType, Format, Rendered},
+    },
+};
 
 /// How many prepared statements and cursors are shown with the command that names them.
 const MAX_SHOWN: usize = 16;
@@ -22,6 +28,44 @@ const MAX_SHOWN_BYTES: usize = 2048;
 const MAX_NAME: usize = 63;
 
 impl Machine {
+    /// The command that a Bind makes; without the message itself where that is too large.
+    pub(super) async fn bind_command(
+        &mut self,
+        prepared: &Prepared,
+        bind: Option<&Bind<'_>>,
+        wire: Bytes,
+    ) -> Result<(Command, Arc<Analysis>), Denial> {
+        let (text, analysis) = self.understand("execute", prepared.text.as_bytes()).await?;
+        let parameters = bind.map_or_else(Vec::new, |bind| self.parameters(bind, prepared));
+        let context = self.depends_on(&analysis, &prepared.chosen_types);
+        let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, context);
+        command.whole &= bind.is_some();
+        command.wire = wire;
+        Ok((command, analysis))
+    }
+
+    /// The parameters of a Bind as policies and the record see them.
+    fn parameters(&self, bind: &Bind<'_>, prepared: &Prepared) -> Vec<Parameter> {
+        let types = prepared.types.get().unwrap_or(&prepared.chosen_types);
+        let render = |(index, value): (usize, &Option<&[u8]>)| {
+            let Some(value) = value else { return Parameter::Null };
+            let format = format_of(message::format_code(&bind.formats, index));
+            let oid = types.get(index).copied().unwrap_or(0);
+            if format == Format::Binary && oid == 0 {
+                return Parameter::Opaque(Arc::from(*value));
+            }
+            let mut text = Vec::new();
+            let rendered = value::render(value, FieldType { oid, typmod: -1 }, format, &mut text);
+            match String::from_utf8(text) {
+                Ok(text) if rendered == Rendered::Text && self.settings.can_read(&text) => {
+                    Parameter::Text(Arc::from(text))
+                }
+                _ => Parameter::Opaque(Arc::from(*value)),
+            }
+        };
+        bind.values.iter().enumerate().map(render).collect()
+    }
+
     /// What a command depends on beside its text and its parameters, and whether all of that can be shown:
     /// settings, the types that the client gave the parameters, what the prepared statements and cursors
     /// that it names stand for, the code and the names of the target, and which target it is.

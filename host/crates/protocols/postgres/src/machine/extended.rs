@@ -5,13 +5,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use sluicegate_core::{Command, Denial, ForwardPermit, Halt, Phase, command::Parameter};
-use sluicegate_sql::Analysis;
+use sluicegate_core::{Denial, ForwardPermit, Halt, Phase};
 
 use super::{
     Machine, MachineError, Outbox, Rest,
     commands::{opaque_command, sql_command},
-    describe::format_of,
     expect::{self, Expect, Run},
     lookup::Found,
     objects::{Portal, Prepared},
@@ -21,7 +19,6 @@ use crate::{
     codec::{
         frame::{Frame, HEADER},
         message::{self, Bind, BindNames, ObjectKind, Parse},
-        value::{self, FieldType, Format, Rendered},
     },
     deny,
 };
@@ -157,43 +154,6 @@ impl Machine {
             tally: Tally::default(),
         };
         Ok((portal, permit))
-    }
-
-    async fn bind_command(
-        &mut self,
-        prepared: &Prepared,
-        bind: Option<&Bind<'_>>,
-        wire: Bytes,
-    ) -> Result<(Command, Arc<Analysis>), Denial> {
-        let (text, analysis) = self.understand("execute", prepared.text.as_bytes()).await?;
-        let parameters = bind.map_or_else(Vec::new, |bind| self.parameters(bind, prepared));
-        let context = self.depends_on(&analysis, &prepared.chosen_types);
-        let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, context);
-        command.whole &= bind.is_some();
-        command.wire = wire;
-        Ok((command, analysis))
-    }
-
-    /// The parameters of a Bind as policies and the record see them.
-    fn parameters(&self, bind: &Bind<'_>, prepared: &Prepared) -> Vec<Parameter> {
-        let types = prepared.types.get().unwrap_or(&prepared.chosen_types);
-        let render = |(index, value): (usize, &Option<&[u8]>)| {
-            let Some(value) = value else { return Parameter::Null };
-            let format = format_of(message::format_code(&bind.formats, index));
-            let oid = types.get(index).copied().unwrap_or(0);
-            if format == Format::Binary && oid == 0 {
-                return Parameter::Opaque(Arc::from(*value));
-            }
-            let mut text = Vec::new();
-            let rendered = value::render(value, FieldType { oid, typmod: -1 }, format, &mut text);
-            match String::from_utf8(text) {
-                Ok(text) if rendered == Rendered::Text && self.settings.can_read(&text) => {
-                    Parameter::Text(Arc::from(text))
-                }
-                _ => Parameter::Opaque(Arc::from(*value)),
-            }
-        };
-        bind.values.iter().enumerate().map(render).collect()
     }
 
     pub(super) async fn execute(&mut self, bytes: Bytes, out: &mut Outbox) -> Result<(), MachineError> {
