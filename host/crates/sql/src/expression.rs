@@ -194,7 +194,7 @@ impl<'a> Reader<'a, '_> {
         Ok(origin)
     }
 
-    fn cast(&mut self, data_type: &DataType, origin: Origin) -> Origin {
+    pub(crate) fn cast(&mut self, data_type: &DataType, origin: Origin) -> Origin {
         if self.names.is_builtin_type(data_type) && !self.names.catalog.has_casts_of_builtin_types() {
             return origin;
         }

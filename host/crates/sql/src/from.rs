@@ -236,6 +236,10 @@ impl<'a> Reader<'a, '_> {
         let quoted = name.0.iter().filter_map(crate::names::part_name).any(|part| part.quote_style.is_some());
         let values = self.arguments(arguments, scope, Usage::OUTPUT)?;
         let origin = self.call(&parts, quoted, values)?;
+        // What a function's rows are read as is cast to, and a user's type may call anything.
+        for data_type in alias.into_iter().flat_map(|alias| &alias.columns).filter_map(|c| c.data_type.as_ref()) {
+            self.cast(data_type, Origin::none());
+        }
         let function = parts.last().cloned().unwrap_or_default();
         let name = alias_name(alias, &function);
         let one_column = origin.known && !with_ordinality && ONE_COLUMN.contains(&function.as_str());

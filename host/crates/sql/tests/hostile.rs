@@ -382,6 +382,14 @@ fn operators_and_casts_of_users_are_not_trusted() {
     }
 }
 
+/// A column definition list casts what the function gives.
+#[test]
+fn types_that_rows_are_read_as_may_be_users() {
+    let read = |columns: &str| World::new().read(&format!("select 1 from generate_series(1, 2) as x({columns})"));
+    assert!(!read("a int, b text").facts.reaches_unknown);
+    assert!(read("a int, b dpp").facts.reaches_unknown);
+}
+
 /// What ALTER does to names and columns has a kind of its own, and the columns that it takes.
 #[test]
 fn alterations_are_told_apart() {
