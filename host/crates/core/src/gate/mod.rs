@@ -156,7 +156,7 @@ impl GatedSession {
     /// What an approval would cover.
     fn digest(&self, command: &Command) -> Result<String, Denial> {
         if !command.whole {
-            let reason = "it needs an approval, and its parameters are too large to be shown; send less at once";
+            let reason = "it needs an approval, and is too large to be shown to an approver; send less at once";
             return Err(Denial::gate(reason));
         }
         let digest = self.approvals.digest(&self.log.session, command);
