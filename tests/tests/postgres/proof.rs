@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sluicegate_tests::{
     Gateway,
     programs::{Run, Running, eventually, run, sluicegate_program},
+    wire::errors_of,
 };
 
 use crate::{
@@ -203,6 +204,16 @@ fn sessions_are_found_by_what_came_of_them() {
     assert_eq!(ids(&["--before", held]), [denied.as_str(), masked.as_str(), allowed.as_str()]);
     assert_eq!(ids(&["--since", "1h"]).len(), 5);
     assert!(ids(&["--until", "1h"]).is_empty() && ids(&["--target", "nowhere"]).is_empty());
+    // A client's own mind, or its timeout, is no denial.
+    let (mut wire, _) = login(&gateway);
+    wire.query("SET statement_timeout = '300ms'");
+    assert_eq!(errors_of(&wire.query(DELETE)), ["57014"]);
+    wire.query("SET statement_timeout = 0");
+    query_held(&mut wire, DELETE);
+    drop(wire);
+    let given_up = newest(&gateway, 6)["summary"]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(ids(&["--verdict", "held"]), [given_up.as_str(), held]);
+    assert_eq!(ids(&["--verdict", "denied"]), [denied.as_str()]);
 }
 
 #[test]
@@ -217,6 +228,27 @@ fn a_replay_shows_the_session_at_its_own_pace() {
     let order: Vec<_> = ["Ada Lovelace", DELETE, "not this one"].iter().map(|part| fast.find(part)).collect();
     assert!(order.is_sorted(), "{fast}");
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_replay_keeps_pauses_as_long_as_they_were_or_as_much_shorter_as_it_is_faster() {
+    let (_database, gateway) = open();
+    let (mut wire, _) = login(&gateway);
+    wire.query("SELECT 'before'");
+    std::thread::sleep(Duration::from_millis(1500));
+    wire.query("SELECT 'after'");
+    drop(wire);
+    let session = newest(&gateway, 1)["summary"]["id"].as_str().expect("an id").to_owned();
+    let replay = |speed: &str| {
+        let started = Instant::now();
+        let shown = gateway.sluicegate(&["sessions", "replay", &session, "--speed", speed]).ok();
+        assert!(shown.contains("SELECT 'after'"), "{shown}");
+        started.elapsed()
+    };
+    let (own, faster) = (replay("1"), replay("4"));
+    assert!(own >= Duration::from_millis(1450), "its own pace took {own:?}");
+    assert!(faster >= Duration::from_millis(360), "four times that took {faster:?}");
+    assert!(faster + Duration::from_millis(500) < own, "{faster:?} is not much faster than {own:?}");
 }
 
 #[test]
@@ -283,16 +315,22 @@ fn a_record_that_grows_too_large_loses_its_oldest_sessions() {
     for seed in 0..16 {
         gateway.alice().psql(&noise(seed)).ok();
     }
-    gateway.configure(gateway.config().replace("1GiB", "1MiB"));
-    let listed = || gateway.json(&["sessions", "list", "--limit", "1000"])["items"].as_array().expect("items").clone();
-    let texts = |target: &str| -> Vec<String> {
-        let of_target = listed().into_iter().filter(|item| item["target"] == target);
-        of_target.map(|item| item["id"].as_str().expect("an id").to_owned()).collect()
+    let of_target = |gateway: &Gateway, target: &str| -> Vec<String> {
+        let list = gateway.json(&["sessions", "list", "--limit", "1000", "--target", target]);
+        let items = list["items"].as_array().expect("items").clone();
+        items.iter().map(|item| item["id"].as_str().expect("an id").to_owned()).collect()
     };
-    eventually("the oldest are gone", SOON, || texts("orders").len() < 14);
-    assert_eq!(texts("kept").len(), 1, "another target keeps what it has");
-    let left = texts("orders");
-    assert!(left.len() > 1, "not everything goes");
+    eventually("all are recorded", SOON, || of_target(&gateway, "orders").len() == 17);
+    let before = of_target(&gateway, "orders");
+    gateway.configure(gateway.config().replace("1GiB", "1MiB"));
+    // A command's noise is 2000 bytes written as 4000; what is recorded beside it takes less than 1000.
+    let (least, most, limit) = (60 * 2000, 60 * 5000, 1 << 20);
+    eventually("the oldest are gone", SOON, || of_target(&gateway, "orders").len() * least <= limit);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(of_target(&gateway, "kept").len(), 1, "another target keeps what it has");
+    let left = of_target(&gateway, "orders");
+    assert!((left.len() + 1) * most > limit, "only {} sessions are left", left.len());
+    assert_eq!(left, before[..left.len()], "the newest are");
     let elsewhere = another_machine(&gateway);
     export(&gateway, left.last().expect("the oldest that is left"), elsewhere.path());
     assert!(verify(elsewhere.path(), "export.jsonl").status.success());
