@@ -40,7 +40,9 @@ async fn asked(gateway: &Gateway, alice: &Caller, text: &str) -> bool {
 async fn a_remembered_approval_ends_with_the_code_that_it_was_for() {
     let (server, gateway, alice) = start().await;
     server.sql(
-        "create function purge() returns int language sql as 'select 1'; create table log (id int); \
+        "create table guarded (id int); create policy one on guarded using (id = 1); \
+         alter table guarded enable row level security; \
+         create function purge() returns int language sql as 'select 1'; create table log (id int); \
          create view v as select id from t where id < 3; create table other (id int)",
     );
     let changes = [
@@ -52,6 +54,7 @@ async fn a_remembered_approval_ends_with_the_code_that_it_was_for() {
              create trigger noted before delete on t for each row execute function noted()",
         ),
         ("delete from log", "alter table log rename to old; alter table other rename to log"),
+        ("delete from guarded where id < 5", "alter table guarded disable row level security"),
         ("select 3", "alter role postgres set app.tenant = '5'"),
     ];
     for (text, change) in changes {

@@ -22,6 +22,7 @@ static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
         )
     };
     let code = ["pg_proc", "pg_rewrite", "pg_trigger", "pg_policy", "pg_operator", "pg_cast"].map(by_oid).join(", ");
+    let row_security = by_oid("pg_class where relrowsecurity");
     let settings = sum("(setdatabase::pg_catalog.int8 << 32) | setrole::pg_catalog.int8", "pg_db_role_setting");
     let schemas = by_oid(&format!("pg_namespace where nspname !~ '{TEMPORARY}'"));
     let heirs = sum("(inhrelid::pg_catalog.int8 << 32) | inhparent::pg_catalog.int8", "pg_inherits");
@@ -37,7 +38,7 @@ static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
         "pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace",
     );
     format!(
-        "select pg_catalog.concat_ws('/', {code}, {settings}), \
+        "select pg_catalog.concat_ws('/', {code}, {row_security}, {settings}), \
          pg_catalog.concat_ws('/', r.lasting, a.lasting, t.lasting, {schemas}, {heirs}), \
          pg_catalog.concat_ws('/', r.temporary, a.temporary, t.temporary) \
          from {relations} r, {columns} a, {types} t"
