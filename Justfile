@@ -42,11 +42,11 @@ policies: _setup-wasm
     for manifest in example-policies/*/Cargo.toml; do
         packages+=(-p "$(basename "$(dirname "$manifest")")")
     done
-    cargo build --release --target wasm32-unknown-unknown --target-dir "{{ wasm_target }}" "${packages[@]}"
+    cargo build --profile policy --target wasm32-unknown-unknown --target-dir "{{ wasm_target }}" "${packages[@]}"
     mkdir -p "{{ policies }}"
     for manifest in example-policies/*/Cargo.toml; do
         name=$(basename "$(dirname "$manifest")")
-        built="{{ wasm_target }}/wasm32-unknown-unknown/release/${name//-/_}.wasm"
+        built="{{ wasm_target }}/wasm32-unknown-unknown/policy/${name//-/_}.wasm"
         # Moved into place, so that a gateway watching the folder never reads half a file.
         cp "$built" "{{ policies }}/.$name.wasm.new"
         mv "{{ policies }}/.$name.wasm.new" "{{ policies }}/$name.wasm"
@@ -59,9 +59,9 @@ fmt:
 
 # The tests' own policy, to target/test-policies/guest.wasm.
 _guest: _setup-wasm
-    cargo build --release --target wasm32-unknown-unknown --target-dir "{{ wasm_target }}" -p sluicegate-test-guest
+    cargo build --profile policy --target wasm32-unknown-unknown --target-dir "{{ wasm_target }}" -p sluicegate-test-guest
     mkdir -p target/test-policies
-    cp "{{ wasm_target }}/wasm32-unknown-unknown/release/sluicegate_test_guest.wasm" target/test-policies/guest.wasm
+    cp "{{ wasm_target }}/wasm32-unknown-unknown/policy/sluicegate_test_guest.wasm" target/test-policies/guest.wasm
 
 # With --workspace although one binary is wanted: its dependencies then have the same features as in
 # `cargo test --workspace`, and are compiled once.
