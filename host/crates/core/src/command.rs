@@ -1,6 +1,9 @@
 //! One command as policies see it and the record keeps it: neutral at its root, with typed facts.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 
@@ -37,6 +40,35 @@ impl fmt::Debug for Parameter {
     }
 }
 
+/// What a command depends on beside its text, in words. Only a command that people have to agree to needs
+/// them, so they may be put off until then.
+#[derive(Clone, Default)]
+pub struct Context(Option<Arc<Words>>);
+
+struct Words {
+    written: OnceLock<String>,
+    write: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+impl Context {
+    /// Words that are written when they are first read. `write` may use only what cannot change.
+    pub fn later(write: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(Words { written: OnceLock::new(), write: Box::new(write) })))
+    }
+
+    /// The words; empty where there are none.
+    pub fn words(&self) -> &str {
+        self.0.as_ref().map_or("", |words| words.written.get_or_init(|| (words.write)()))
+    }
+}
+
+impl From<&str> for Context {
+    fn from(words: &str) -> Self {
+        let words = words.to_owned();
+        Self::later(move || words.clone())
+    }
+}
+
 /// One command.
 #[derive(Clone)]
 pub struct Command {
@@ -59,7 +91,7 @@ pub struct Command {
     /// command names may be too much to be shown. Where it is not, nobody is asked to approve it.
     pub whole: bool,
     /// What it depends on beside its text: session settings by which the target reads it.
-    pub context: Arc<str>,
+    pub context: Context,
     /// Facts about SQL.
     pub sql: Option<Arc<SqlFacts>>,
 }

@@ -56,7 +56,7 @@ pub(crate) fn of(key: &DigestKey, session: &Session, command: &Command) -> Optio
     for text in [&session.identity.user, &*session.target, session.protocol, command.verb, &command.text] {
         part(text.as_bytes());
     }
-    part(command.context.as_bytes());
+    part(command.context.words().as_bytes());
     part(&command.wire);
     for parameter in &command.parameters {
         match parameter {

@@ -1,7 +1,7 @@
 //! The port behind which policies run. The gate asks, an engine answers; neither sees the other's
 //! insides. Every method returns a ruling: an engine has no way to fail except to block.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -59,7 +59,8 @@ pub struct Opinion {
     /// Whether it counted.
     pub mode: Mode,
     /// `allow`, `block`, `suspend`, `mask`, `limit`.
-    pub said: String,
+    #[schema(value_type = String)]
+    pub said: Cow<'static, str>,
     /// Its reason, or what it masked.
     pub reason: String,
     /// The rule that it named; none where it named none.
@@ -176,7 +177,7 @@ mod tests {
 
     fn opinion(policy: &str, reason: &str) -> Opinion {
         let (policy, reason) = (policy.into(), reason.to_owned());
-        let (digest, mode, said, rule) = ("".into(), Mode::Enforce, "mask".to_owned(), None);
+        let (digest, mode, said, rule) = ("".into(), Mode::Enforce, "mask".into(), None);
         Opinion { policy, digest, mode, said, reason, rule, micros: 1 }
     }
 

@@ -2,7 +2,7 @@
 //! of the gateway's, a value or a literal that a mask could have hidden from somebody; nor those of
 //! statements that are made to carry a password.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, task::Poll};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -220,11 +220,30 @@ pub struct RecordError(pub String);
 /// A future of the recorder.
 pub type RecordFuture<'a> = Pin<Box<dyn Future<Output = Result<(), RecordError>> + Send + 'a>>;
 
+/// An entry on its way into the record. Most often it is there at once, and nothing waits.
+pub enum Appended<'a> {
+    /// It was taken, or never will be.
+    Now(Result<(), RecordError>),
+    /// It waits for room.
+    Later(RecordFuture<'a>),
+}
+
+impl Future for Appended<'_> {
+    type Output = Result<(), RecordError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(result) => Poll::Ready(result.clone()),
+            Self::Later(waiting) => waiting.as_mut().poll(context),
+        }
+    }
+}
+
 /// Keeps the record. Implemented by the recorder crate.
 pub trait Recorder: Send + Sync {
     /// Takes an entry, in order. Waits while the queue is full. Not cancel-safe: an entry whose
     /// future is dropped may or may not be kept.
-    fn append(&self, entry: Entry) -> RecordFuture<'_>;
+    fn append(&self, entry: Entry) -> Appended<'_>;
     /// Waits until every entry appended so far is on disk. Cancel-safe.
     fn flush(&self) -> RecordFuture<'_>;
 }

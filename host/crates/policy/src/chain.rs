@@ -13,6 +13,7 @@ use crate::{
     convert,
     instance::{CallError, Instance, Numbered, reason_text},
     link::Link,
+    memory::{KnownResult, Memory},
     runtime::Runtime,
     saying::Asked,
     tally::Tally,
@@ -30,6 +31,7 @@ pub(crate) struct SessionChain {
     runtime: Arc<Runtime>,
     session: Arc<Session>,
     instances: Mutex<Vec<Option<Instance>>>,
+    memory: Mutex<Memory>,
 }
 
 /// The columns of a result that one binding asked to see.
@@ -58,7 +60,7 @@ impl Chain {
 impl SessionChain {
     pub(crate) fn new(chain: Arc<Chain>, runtime: Arc<Runtime>, session: Arc<Session>) -> Self {
         let instances = Mutex::new(chain.links.iter().map(|_| None).collect());
-        Self { chain, runtime, session, instances }
+        Self { chain, runtime, session, instances, memory: Mutex::default() }
     }
 
     /// Tells the session's opening to the policies that want it and that `before` did not have.
@@ -79,20 +81,36 @@ impl SessionChain {
     }
 
     pub(crate) fn command(&self, command: &Numbered) -> Ruling {
-        let mut tally = Tally::default();
-        for (index, link) in self.interested(|link| link.matcher.command && link.matcher.covers(&command.command)) {
-            tally.command(link, self.ask(index, link, |instance| instance.command(command)));
+        if let Some(ruling) = self.remembered(|memory| memory.ruling(&command.command)) {
+            return ruling;
         }
-        tally.ruling()
+        let mut tally = Tally::default();
+        let mut varies = false;
+        for (index, link) in self.interested(|link| link.matcher.command && link.matcher.covers(&command.command)) {
+            let asked = self.ask(index, link, |instance| instance.command(command));
+            varies |= asked.source.varies;
+            tally.command(link, asked);
+        }
+        let ruling = tally.ruling();
+        if !varies {
+            locked(&self.memory).keep_ruling(&command.command, &ruling);
+        }
+        ruling
     }
 
     /// The ruling on a result, and which bindings its rows must be shown to.
-    pub(crate) fn result(&self, command: &Numbered, schema: &Arc<ResultSchema>) -> (ResultRuling, Vec<Inspection>) {
+    pub(crate) fn result(&self, command: &Numbered, schema: &Arc<ResultSchema>) -> (ResultRuling, Arc<[Inspection]>) {
+        if let Some(known) = self.remembered(|memory| memory.result(&command.command, schema)) {
+            let KnownResult { ruling, inspections, .. } = known;
+            return (ruling, inspections);
+        }
         let mut tally = Tally::default();
+        let mut varies = false;
         let mut plan = MaskPlan::default();
-        let mut inspections = Vec::new();
+        let mut inspections: Vec<Inspection> = Vec::new();
         for (index, link) in self.interested(|link| link.matcher.result && link.matcher.covers(&command.command)) {
             let Asked { answer, source } = self.ask(index, link, |instance| instance.result(command, schema));
+            varies |= source.varies;
             match answer {
                 Ok((ResultVerdict::Proceed, planned)) => {
                     tally.plan(link, &planned, schema, source);
@@ -104,7 +122,17 @@ impl SessionChain {
             }
         }
         let Ruling { denial, opinions, .. } = tally.ruling();
-        (ResultRuling { denial, plan, opinions }, inspections)
+        let (ruling, inspections) = (ResultRuling { denial, plan, opinions }, inspections.into());
+        if !varies {
+            locked(&self.memory).keep_result(&command.command, schema, &ruling, &inspections);
+        }
+        (ruling, inspections)
+    }
+
+    /// What is known from before. A policy that is quarantined has to work again before it is believed.
+    fn remembered<T>(&self, look: impl FnOnce(&Memory) -> Option<T>) -> Option<T> {
+        let quarantined = self.chain.links.iter().any(|link| link.quarantine.remaining().is_some());
+        if quarantined { None } else { look(&locked(&self.memory)) }
     }
 
     pub(crate) fn rows(
@@ -142,16 +170,16 @@ impl SessionChain {
     }
 
     fn ask<T>(&self, index: usize, link: &Link, event: impl FnOnce(&mut Instance) -> Result<T, CallError>) -> Asked<T> {
-        let mut instances = self.instances();
+        let mut instances = locked(&self.instances);
         match instances.get_mut(index) {
             Some(slot) => link.ask(&self.runtime, slot, |instance| instance.serve(Arc::clone(&self.session)), event),
             None => Asked::failed("the policy has no place in this session".to_owned()),
         }
     }
+}
 
-    fn instances(&self) -> MutexGuard<'_, Vec<Option<Instance>>> {
-        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn inspection(link: usize, plan: &MaskPlan) -> Option<Inspection> {

@@ -22,6 +22,7 @@ impl results::Host for State {}
 
 impl host::Host for State {
     fn log(&mut self, level: types::Level, message: String) -> Result<()> {
+        self.varies = true;
         self.voice.log(level, &message);
         Ok(())
     }
@@ -32,6 +33,7 @@ impl host::Host for State {
     }
 
     fn counter_add(&mut self, name: String, delta: i64) -> Result<i64> {
+        self.varies = true;
         self.voice.add(name, delta).map_err(wasmtime::Error::new)
     }
 }
@@ -76,6 +78,7 @@ impl sessions::HostSession for State {
 
 impl commands::HostCommand for State {
     fn sequence(&mut self, _: Resource<CommandHandle>) -> Result<u64> {
+        self.varies = true;
         self.command()?;
         Ok(self.sequence)
     }
@@ -85,6 +88,7 @@ impl commands::HostCommand for State {
     }
 
     fn text(&mut self, _: Resource<CommandHandle>) -> Result<String> {
+        self.varies = true;
         Ok(self.command()?.text.to_string())
     }
 
@@ -101,10 +105,12 @@ impl commands::HostCommand for State {
     }
 
     fn parameter_count(&mut self, _: Resource<CommandHandle>) -> Result<u32> {
+        self.varies = true;
         Ok(u32::try_from(self.command()?.parameters.len()).unwrap_or(u32::MAX))
     }
 
     fn parameter(&mut self, _: Resource<CommandHandle>, index: u32) -> Result<Option<String>> {
+        self.varies = true;
         Ok(match self.command()?.parameters.get(index as usize) {
             Some(Parameter::Text(text)) => Some(text.to_string()),
             Some(Parameter::Null | Parameter::Opaque(_)) | None => None,

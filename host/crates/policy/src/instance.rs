@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) plan: MaskPlan,
     /// The rule that the policy named in this call.
     pub(crate) cited: Option<String>,
+    /// Whether it read what differs from run to run, or did more than answer.
+    pub(crate) varies: bool,
     /// Whether the plan may mask and inspect.
     masks: bool,
     batch: Option<(Arc<Batch>, Arc<[u32]>)>,
@@ -91,6 +93,7 @@ impl Instance {
             schema: None,
             plan: MaskPlan::default(),
             cited: None,
+            varies: false,
             masks: false,
             batch: None,
             memory: Memory { used: 0, limit: runtime.memory },
@@ -122,6 +125,11 @@ impl Instance {
     /// The rule that the policy named in its last call.
     pub(crate) fn take_cited(&mut self) -> Option<String> {
         self.store.data_mut().cited.take()
+    }
+
+    /// Whether the last call's answer holds for that run alone.
+    pub(crate) fn varies(&self) -> bool {
+        self.store.data().varies
     }
 
     /// Whether plans may mask and inspect; at first they may not.
@@ -199,7 +207,8 @@ impl Instance {
         &mut self,
         call: impl FnOnce(&Policy, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
-        self.store.data_mut().cited = None;
+        let state = self.store.data_mut();
+        (state.cited, state.varies) = (None, false);
         begin(&mut self.store);
         call(&self.policy, &mut self.store).map_err(|error| explain(&error, self.store.data().deadline.limit()))
     }

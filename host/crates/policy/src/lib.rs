@@ -19,6 +19,7 @@ mod fixtures;
 mod host;
 mod instance;
 mod link;
+mod memory;
 mod module;
 mod quarantine;
 mod registry;

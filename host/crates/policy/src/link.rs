@@ -96,8 +96,10 @@ impl Link {
     ) -> Asked<T> {
         let start = Instant::now();
         let answer = self.answer(runtime, slot, prepare, event);
-        let rule = slot.as_mut().filter(|_| answer.is_ok()).and_then(Instance::take_cited);
-        Asked { answer, source: Source::new(rule, start.elapsed()) }
+        let mut answered = slot.as_mut().filter(|_| answer.is_ok());
+        let varies = answered.as_ref().is_none_or(|instance| instance.varies());
+        let rule = answered.as_mut().and_then(|instance| instance.take_cited());
+        Asked { answer, source: Source::new(rule, start.elapsed(), varies) }
     }
 
     fn answer<T>(
@@ -169,7 +171,7 @@ impl Link {
             policy: Arc::clone(&self.module_name),
             digest: Arc::clone(&self.digest),
             mode: self.mode,
-            said: saying.said.to_owned(),
+            said: saying.said.into(),
             reason: saying.reason,
             rule: source.rule,
             micros: source.micros,
@@ -229,7 +231,7 @@ mod tests {
             parameters: Vec::new(),
             wire: Default::default(),
             whole: true,
-            context: Arc::default(),
+            context: Default::default(),
             sql: classes.map(|classes| Arc::new(SqlFacts { classes, ..SqlFacts::default() })),
         }
     }

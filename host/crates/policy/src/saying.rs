@@ -20,6 +20,8 @@ pub(crate) struct Source {
     pub(crate) rule: Option<String>,
     /// How long the call took, an instance's start included.
     pub(crate) micros: u32,
+    /// Whether the answer depends on what differs from run to run, or the call did more than answer.
+    pub(crate) varies: bool,
 }
 
 /// One thing that a policy said, before it is known what it means for the whole chain.
@@ -33,18 +35,18 @@ pub(crate) struct Saying {
 impl<T> Asked<T> {
     /// Of a policy that could not even be asked.
     pub(crate) fn failed(reason: String) -> Self {
-        Self { answer: Err(Failure { reason }), source: Source::new(None, Duration::ZERO) }
+        Self { answer: Err(Failure { reason }), source: Source::new(None, Duration::ZERO, true) }
     }
 }
 
 impl Source {
-    pub(crate) fn new(rule: Option<String>, time: Duration) -> Self {
-        Self { rule, micros: micros(time) }
+    pub(crate) fn new(rule: Option<String>, time: Duration, varies: bool) -> Self {
+        Self { rule, micros: micros(time), varies }
     }
 
     /// For one of several sayings of the same call: its time is noted with the first.
     pub(crate) fn share(&mut self) -> Self {
-        Self { rule: self.rule.clone(), micros: std::mem::take(&mut self.micros) }
+        Self { rule: self.rule.clone(), micros: std::mem::take(&mut self.micros), varies: self.varies }
     }
 }
 

@@ -116,7 +116,8 @@ impl PolicySession for Policies {
             (Some(current), None) => current.command(&command),
             (None, None) => unknown_target(),
         };
-        let flight = Results { chain: self.current.clone(), command, schema: Arc::default(), inspections: Vec::new() };
+        let flight =
+            Results { chain: self.current.clone(), command, schema: Arc::default(), inspections: Arc::default() };
         (ruling, Box::new(flight))
     }
 
@@ -132,7 +133,7 @@ struct Results {
     chain: Option<Arc<SessionChain>>,
     command: Numbered,
     schema: Arc<ResultSchema>,
-    inspections: Vec<Inspection>,
+    inspections: Arc<[Inspection]>,
 }
 
 impl Flight for Results {

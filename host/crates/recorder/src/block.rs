@@ -181,7 +181,7 @@ mod tests {
             policy: text().into(),
             digest: text().into(),
             mode: Mode::Monitor,
-            said: "block".to_owned(),
+            said: "block".into(),
             reason: text(),
             rule: Some(text()),
             micros: 5,

@@ -161,7 +161,7 @@ fn opinions_size(opinions: &[Opinion]) -> usize {
         .iter()
         .map(|o| {
             let named = text_size(&o.policy) + text_size(&o.digest) + o.rule.as_deref().map_or(0, text_size);
-            named + texts_size([&o.said, &o.reason])
+            named + text_size(&o.said) + text_size(&o.reason)
         })
         .sum()
 }

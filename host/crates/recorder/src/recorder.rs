@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use sluicegate_core::record::{Entry, RecordError, RecordFuture, Recorder};
+use sluicegate_core::record::{Appended, Entry, RecordError, RecordFuture, Recorder};
 use tokio::{
-    sync::{TryAcquireError, oneshot},
+    sync::{SemaphorePermit, TryAcquireError, oneshot},
     time::timeout,
 };
 
@@ -112,17 +112,28 @@ impl SledRecorder {
         self.shared.failed().await
     }
 
-    async fn take(&self, mut entry: Entry) -> Result<(), RecordError> {
-        let size = bounds::fit(&mut entry)?;
-        let room = match self.shared.room.try_acquire_many(size) {
-            Ok(room) => room,
-            Err(TryAcquireError::Closed) => return Err(self.ended()),
-            Err(TryAcquireError::NoPermits) => match timeout(STALL, self.shared.room.acquire_many(size)).await {
-                Ok(room) => room.map_err(|_| self.ended())?,
-                Err(_) => return Err(self.shared.fail(STALLED)),
-            },
+    fn take(&self, mut entry: Entry) -> Appended<'_> {
+        let size = match bounds::fit(&mut entry) {
+            Ok(size) => size,
+            Err(error) => return Appended::Now(Err(error)),
         };
-        // The writer gives it back. Nothing may await between here and the send.
+        match self.shared.room.try_acquire_many(size) {
+            Ok(room) => Appended::Now(self.queue(entry, size, room)),
+            Err(TryAcquireError::Closed) => Appended::Now(Err(self.ended())),
+            Err(TryAcquireError::NoPermits) => Appended::Later(Box::pin(self.take_later(entry, size))),
+        }
+    }
+
+    async fn take_later(&self, entry: Entry, size: u32) -> Result<(), RecordError> {
+        self.shared.hurry();
+        match timeout(STALL, self.shared.room.acquire_many(size)).await {
+            Ok(room) => self.queue(entry, size, room.map_err(|_| self.ended())?),
+            Err(_) => Err(self.shared.fail(STALLED)),
+        }
+    }
+
+    /// The writer gives the room back.
+    fn queue(&self, entry: Entry, size: u32, room: SemaphorePermit<'_>) -> Result<(), RecordError> {
         room.forget();
         self.send(Message::Entry(entry, size))
     }
@@ -137,6 +148,7 @@ impl SledRecorder {
     async fn wait_for(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) -> Result<(), RecordError> {
         let (done, is_done) = oneshot::channel();
         self.send(message(done))?;
+        self.shared.hurry();
         match timeout(STALL, is_done).await {
             Ok(answer) => answer.map_err(|_| self.ended()),
             Err(_) => Err(self.shared.fail(STALLED)),
@@ -154,8 +166,8 @@ impl SledRecorder {
 }
 
 impl Recorder for SledRecorder {
-    fn append(&self, entry: Entry) -> RecordFuture<'_> {
-        Box::pin(self.take(entry))
+    fn append(&self, entry: Entry) -> Appended<'_> {
+        self.take(entry)
     }
 
     fn flush(&self) -> RecordFuture<'_> {

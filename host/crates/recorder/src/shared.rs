@@ -1,7 +1,10 @@
 //! What those who append share with the writer: the messages, the queue's room, and the word that
 //! recording has ended.
 
-use std::sync::{Arc, OnceLock, mpsc};
+use std::{
+    sync::{Arc, OnceLock, mpsc},
+    thread::Thread,
+};
 
 use sluicegate_core::{
     SessionId,
@@ -38,11 +41,29 @@ pub(crate) struct Shared {
     pub(crate) room: Semaphore,
     ended: OnceLock<String>,
     failing: Notify,
+    writer: OnceLock<Thread>,
 }
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Self { room: Semaphore::new(QUEUE_BYTES), ended: OnceLock::new(), failing: Notify::new() }
+        Self {
+            room: Semaphore::new(QUEUE_BYTES),
+            ended: OnceLock::new(),
+            failing: Notify::new(),
+            writer: OnceLock::new(),
+        }
+    }
+
+    /// This thread is the writer.
+    pub(crate) fn written_here(&self) {
+        let _ = self.writer.set(std::thread::current());
+    }
+
+    /// Wakes the writer where it lets entries gather: somebody waits for it.
+    pub(crate) fn hurry(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
     }
 
     /// Why nothing can be appended any more.

@@ -9,6 +9,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -35,6 +36,9 @@ use crate::{
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How long an entry may stay off the disk when nobody waits for it.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+/// How long entries for which nobody waits gather before they are taken, so that not each of them wakes the
+/// writer's thread.
+const GATHER: Duration = Duration::from_millis(10);
 /// The most silent sessions that are kept in mind; beyond it they are looked up when they go on.
 const MAX_LIVE: usize = 4096;
 /// How long closing waits for entries that were accepted and are not in the queue yet.
@@ -110,6 +114,7 @@ impl Writer {
 
     /// Writes until it is closed or fails.
     pub(crate) fn run(mut self) {
+        self.shared.written_here();
         let last_word = LastWord(Arc::clone(&self.shared));
         match self.serve() {
             Ok(()) => last_word.0.end(),
@@ -147,6 +152,7 @@ impl Writer {
                 self.write()?;
             }
             self.tidy()?;
+            thread::park_timeout(GATHER);
         }
     }
 

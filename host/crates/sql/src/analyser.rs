@@ -24,6 +24,9 @@ const BYTES_PER_ENTRY: usize = 4 * 1024;
 /// Statements whose analysis depends on literals or on the session's prepared statements and cursors.
 const NEVER_CACHED: [&str; 6] = ["copy", "declare", "execute", "fetch", "move", "prepare"];
 
+/// Words without which no statement names a prepared statement or a cursor.
+const NAME_USERS: [&str; 4] = ["current", "execute", "fetch", "move"];
+
 /// Reads SQL texts. Cheap to share: `analyse` takes `&self` and may be called from many threads.
 #[derive(Debug)]
 pub struct Analyser {
@@ -111,7 +114,8 @@ impl Analyser {
             _ => None,
         };
         let facts = Arc::new(facts.finish(statements.len()));
-        Analysis { facts, normalized: normalized.into(), statements, source }
+        let uses_names = (0..tokens.len()).any(|at| NAME_USERS.iter().any(|word| tokens.is_word(at, word)));
+        Analysis { facts, normalized: normalized.into(), statements, uses_names, source }
     }
 }
 
@@ -129,7 +133,8 @@ fn refused(normalized: String, reason: String) -> Analysis {
         unanalysable: Some(reason),
         ..SqlFacts::default()
     };
-    Analysis { facts: Arc::new(facts), normalized: normalized.into(), statements: Vec::new(), source: None }
+    let (facts, normalized) = (Arc::new(facts), normalized.into());
+    Analysis { facts, normalized, statements: Vec::new(), uses_names: true, source: None }
 }
 
 /// All that an analysis depends on, while no prepared statement or cursor is concerned.

@@ -58,6 +58,8 @@ pub struct Analysis {
     pub normalized: Arc<str>,
     /// The statements in order; empty where the text is unanalysable as a whole.
     pub statements: Vec<Statement>,
+    /// Whether it may name a prepared statement or a cursor: EXECUTE, FETCH, MOVE or WHERE CURRENT OF.
+    pub uses_names: bool,
     /// A text that normalises to `normalized`, kept while there is one statement, to read it again
     /// when it is executed under other settings.
     pub(crate) source: Option<Arc<str>>,

@@ -10,7 +10,7 @@ use std::{
 
 use sluicegate_core::{
     Approval, ApprovalId, SessionId,
-    record::{Closed, Entry, Event, RecordError, RecordFuture, Recorder},
+    record::{Appended, Closed, Entry, Event, RecordError, RecordFuture, Recorder},
     sessions::{
         ApprovalFilter, ApprovalPage, ApprovalReader, EntryPage, ExportPage, KeptEntry, ReadError, SessionFilter,
         SessionPage, SessionReader, SessionSummary,
@@ -68,12 +68,12 @@ impl Ledger {
 }
 
 impl Recorder for Ledger {
-    fn append(&self, entry: Entry) -> RecordFuture<'_> {
-        Box::pin(async move {
+    fn append(&self, entry: Entry) -> Appended<'_> {
+        Appended::Later(Box::pin(async move {
             self.state()?;
             self.entries.lock().unwrap().push(entry);
             Ok(())
-        })
+        }))
     }
 
     fn flush(&self) -> RecordFuture<'_> {

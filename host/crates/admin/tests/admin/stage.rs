@@ -271,7 +271,7 @@ fn command() -> Command {
         parameters: Vec::new(),
         wire: Default::default(),
         whole: true,
-        context: Arc::from(""),
+        context: Default::default(),
         sql: None,
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     command::{Command, Phase},
     denial::{Denial, DenialKind},
     policy::{Flight, Opinion, PolicySession, Ruling},
-    record::{self, Closed, Entry, Event, Governed, RecordError, Recorder, Recording},
+    record::{self, Appended, Closed, Entry, Event, Governed, RecordError, Recorder, Recording},
 };
 
 use self::{entry::leaves_traces, suspended::Suspended};
@@ -50,9 +50,8 @@ struct SessionLog {
 }
 
 impl SessionLog {
-    async fn append(&self, event: Event) -> Result<(), RecordError> {
-        let entry = Entry { session: self.session.id, at: record::now(), event };
-        self.recorder.append(entry).await
+    fn append(&self, event: Event) -> Appended<'_> {
+        self.recorder.append(Entry { session: self.session.id, at: record::now(), event })
     }
 }
 
@@ -112,7 +111,7 @@ impl GatedSession {
     pub async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Halt> {
         let command = Arc::new(command);
         if let Some(suspended) = self.suspended.take() {
-            return self.decide_again(suspended, command).await;
+            return Box::pin(self.decide_again(suspended, command)).await;
         }
         let (ruling, flight) = self.policies.command(self.sequence + 1, &command);
         self.note_governing().await?;
@@ -167,7 +166,7 @@ impl GatedSession {
     /// to read.
     pub async fn refuse(&mut self, command: Command, denial: Denial) -> Denial {
         if let Some(suspended) = self.suspended.take()
-            && let Err(unrecorded) = self.supersede(suspended, "the gateway refuses it now").await
+            && let Err(unrecorded) = Box::pin(self.supersede(suspended, "the gateway refuses it now")).await
         {
             return unrecorded;
         }

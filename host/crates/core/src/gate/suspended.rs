@@ -227,7 +227,7 @@ impl GatedSession {
             text: shown.text,
             cut: shown.cut,
             hidden: self.hides(command),
-            context: command.context.to_string(),
+            context: command.context.words().to_owned(),
             resources: shown.resources,
             parameters: shown.parameters,
             values: shown.values,

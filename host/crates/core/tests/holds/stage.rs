@@ -19,7 +19,7 @@ use sluicegate_core::{
     approvals::ApprovalLimits,
     command::Parameter,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
-    record::{Entry, Event, RecordError, RecordFuture, Recorder, Recording},
+    record::{Appended, Entry, Event, RecordError, RecordFuture, Recorder, Recording},
 };
 
 use crate::cast;
@@ -67,14 +67,14 @@ impl Ledger {
 }
 
 impl Recorder for Ledger {
-    fn append(&self, entry: Entry) -> RecordFuture<'_> {
-        Box::pin(async move {
+    fn append(&self, entry: Entry) -> Appended<'_> {
+        Appended::Later(Box::pin(async move {
             // A queue has its moment too, in which others go on.
             tokio::task::yield_now().await;
             self.state()?;
             self.entries.lock().unwrap().push(entry);
             Ok(())
-        })
+        }))
     }
 
     fn flush(&self) -> RecordFuture<'_> {

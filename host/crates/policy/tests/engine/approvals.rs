@@ -29,7 +29,7 @@ fn what_a_policy_asks_of_people_is_required() {
     };
     assert_eq!(ruling.requirements, [required]);
     let opinion = &ruling.opinions[0];
-    assert_eq!((opinion.said.as_str(), opinion.reason.as_str()), ("suspend", "a second pair of eyes"));
+    assert_eq!((&*opinion.said, opinion.reason.as_str()), ("suspend", "a second pair of eyes"));
     assert_eq!(opinion.rule.as_deref(), Some("when[0]"));
 }
 
@@ -109,7 +109,7 @@ fn columns_that_are_spared_are_in_the_plan_and_the_record() {
     let (_, mut flight) = ask(&mut fixture.open(), &select());
     let ruling = flight.result(&schema());
     assert_eq!(ruling.plan.columns.iter().map(|c| c.spare).collect::<Vec<_>>(), [false, false, true, true]);
-    let said: Vec<_> = ruling.opinions.iter().map(|o| (o.said.as_str(), o.reason.as_str())).collect();
+    let said: Vec<_> = ruling.opinions.iter().map(|o| (&*o.said, o.reason.as_str())).collect();
     assert_eq!(said, [("allow", "clear by exception: ssn, note"), ("allow", "clear by exception: id")]);
 }
 

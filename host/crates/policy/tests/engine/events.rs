@@ -1,10 +1,10 @@
 //! What policies are asked, what they may answer, and how the answers of several come together.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use sluicegate_core::{
-    CellMask, DenialKind, Mask,
+    CellMask, Command, DenialKind, Mask,
     policy::{Mode, Opinion, PolicySession},
     sql::Classes,
 };
@@ -12,7 +12,7 @@ use sluicegate_core::{
 use crate::support::*;
 
 fn said(opinions: &[Opinion]) -> Vec<(&str, &str)> {
-    opinions.iter().map(|opinion| (opinion.said.as_str(), opinion.reason.as_str())).collect()
+    opinions.iter().map(|opinion| (&*opinion.said, opinion.reason.as_str())).collect()
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn masks_of_several_policies_accumulate_and_monitoring_changes_nothing() {
     let masks: Vec<_> = ruling.plan.columns.iter().map(|c| c.mask.clone()).collect();
     assert_eq!(masks, [None, Some(Mask::Hash), Some(Mask::Redact), None]);
     assert_eq!(ruling.plan.max_rows, Some(7));
-    let said: Vec<_> = ruling.opinions.iter().map(|o| (o.mode, o.said.as_str(), o.reason.as_str())).collect();
+    let said: Vec<_> = ruling.opinions.iter().map(|o| (o.mode, &*o.said, o.reason.as_str())).collect();
     assert_eq!(
         said,
         [
@@ -238,4 +238,29 @@ fn a_target_that_was_never_bound_is_blocked() {
     assert!(ask(&mut session, &select()).0.denial.is_some());
     fixture.bind(Vec::new());
     assert!(ask(&mut session, &select()).0.denial.is_none());
+}
+
+#[test]
+fn a_policy_is_not_asked_twice_about_what_it_cannot_tell_apart() {
+    let mut session = Fixture::probing(json!({ "command": "first" })).open();
+    let run = |command: &Arc<Command>, text: &str| Arc::new(Command { text: text.into(), ..(**command).clone() });
+    let (select, other) = (select(), command("select ? from other", Classes::READ));
+    assert_eq!(ask(&mut session, &select).0.denial, None);
+    let (again, _) = ask(&mut session, &run(&select, "select * from people where id = 2"));
+    assert_eq!((again.denial, said(&again.opinions)), (None, vec![("allow", "")]));
+    assert_eq!(again.opinions[0].micros, 0, "what is remembered takes no time");
+    for command in [other, Arc::new(Command { verb: "execute", ..(*select).clone() })] {
+        assert_eq!(reason(&ask(&mut session, &command).0), "asked again");
+    }
+    assert_eq!(ask(&mut session, &select).0.denial, None, "a refusal of another command changes nothing");
+}
+
+#[test]
+fn what_a_policy_decides_by_the_text_or_by_counting_is_decided_each_time() {
+    for settings in [json!({ "command": "first", "only": "people" }), json!({ "command": "first", "counts": true })] {
+        let mut session = Fixture::probing(settings).open();
+        let select = select();
+        assert_eq!(ask(&mut session, &select).0.denial, None);
+        assert_eq!(reason(&ask(&mut session, &select).0), "asked again");
+    }
 }

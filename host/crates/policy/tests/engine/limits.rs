@@ -104,7 +104,7 @@ fn a_policy_that_is_monitored_may_crash_without_harm() {
     fixture.bind(vec![binding("probe", Mode::Monitor, json!({ "command": "trap" }))]);
     let (ruling, _) = ask(&mut fixture.open(), &select());
     assert_eq!(ruling.denial, None);
-    assert_eq!((ruling.opinions[0].mode, ruling.opinions[0].said.as_str()), (Mode::Monitor, "block"));
+    assert_eq!((ruling.opinions[0].mode, &*ruling.opinions[0].said), (Mode::Monitor, "block"));
     assert!(ruling.opinions[0].reason.contains("crashed"));
 }
 

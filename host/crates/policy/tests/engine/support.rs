@@ -25,7 +25,7 @@ fn built() -> &'static Path {
     BUILT.get_or_init(|| {
         let target = env!("CARGO_TARGET_TMPDIR").to_owned() + "/..";
         let status = Process::new(env!("CARGO"))
-            .args(["build", "--quiet", "--release", "--target", "wasm32-unknown-unknown"])
+            .args(["build", "--quiet", "--profile", "policy", "--target", "wasm32-unknown-unknown"])
             .args([
                 "-p",
                 "sluicegate-test-guests",
@@ -43,7 +43,7 @@ fn built() -> &'static Path {
             .status()
             .unwrap();
         assert!(status.success(), "the guests do not build; is the target wasm32-unknown-unknown installed?");
-        Path::new(&target).join("wasm32-unknown-unknown/release")
+        Path::new(&target).join("wasm32-unknown-unknown/policy")
     })
 }
 

@@ -114,7 +114,7 @@ impl Session<'_> {
             self.receive_from_server().await?;
             self.receive_from_client().await?;
             if std::mem::take(&mut self.out.cancel)
-                && let Err(error) = self.cancel.cancel().await
+                && let Err(error) = Box::pin(self.cancel.cancel()).await
             {
                 tracing::warn!(%error, "a refused result could not be cancelled at the target");
             }
@@ -122,17 +122,17 @@ impl Session<'_> {
                 self.leaving = Some(reason);
             }
             if self.gone {
-                self.leave().await?;
+                Box::pin(self.leave()).await?;
             }
             match (self.next(stop).await?, self.leaving.take()) {
                 (Ready::Server(Ok(0) | Err(_)), Some(reason)) => return Ok(reason),
-                (Ready::Server(Ok(0)), None) => return self.target_closed().await,
+                (Ready::Server(Ok(0)), None) => return Box::pin(self.target_closed()).await,
                 (Ready::Server(Err(error)), None) => return Err(SessionError::Target(error)),
                 (Ready::Stop, _) if self.machine.is_on_hold() => return Err(SessionError::StoppingOnHold),
                 (Ready::Stop, _) => return Err(SessionError::Stopping),
                 (Ready::HoldOver, leaving) => {
                     self.leaving = leaving;
-                    self.machine.decide_held(&mut self.out).await?;
+                    Box::pin(self.machine.decide_held(&mut self.out)).await?;
                 }
                 (Ready::Client(Ok(0) | Err(_)) | Ready::ClientBroke, leaving) => {
                     (self.gone, self.leaving) = (true, leaving)
@@ -152,12 +152,12 @@ impl Session<'_> {
             return Ok(());
         }
         if self.machine.is_suspended() {
-            self.machine.abandon_held(GONE).await?;
+            Box::pin(self.machine.abandon_held(GONE)).await?;
         } else if self.machine.is_deferring() || !self.client.starved {
             return Ok(());
         }
         if self.machine.runs_a_read()
-            && let Err(error) = self.cancel.cancel().await
+            && let Err(error) = Box::pin(self.cancel.cancel()).await
         {
             tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
         }
@@ -187,7 +187,7 @@ impl Session<'_> {
             self.machine.pause(&mut self.out);
         }
         if progress && self.machine.is_deferring() {
-            self.machine.resume(&mut self.out).await?;
+            Box::pin(self.machine.resume(&mut self.out)).await?;
         }
         Ok(())
     }

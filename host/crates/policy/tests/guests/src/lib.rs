@@ -34,13 +34,18 @@ struct Probe {
     no_results: bool,
     /// Keeps to itself that it masks.
     secretive: bool,
+    /// Counts each command.
+    counts: bool,
+    /// How often it was asked about a command: what the contract forbids it to decide by.
+    #[serde(skip)]
+    asked: u32,
 }
 
 impl Default for Probe {
     fn default() -> Self {
         let (opened, command, cite, only, mask, inspect, spare, limit) = Default::default();
         let (rows, refuse, approvers, expires_in, remember) = Default::default();
-        let (no_results, secretive) = Default::default();
+        let (no_results, secretive, counts, asked) = Default::default();
         Self {
             opened,
             command,
@@ -57,6 +62,8 @@ impl Default for Probe {
             remember,
             no_results,
             secretive,
+            counts,
+            asked,
         }
     }
 }
@@ -93,8 +100,15 @@ impl Policy for Probe {
         if !self.cite.is_empty() {
             host::cite(&self.cite);
         }
+        if self.counts {
+            host::counter_add("commands", 1);
+        }
         match self.command.as_str() {
             "" => Verdict::Allow,
+            "first" => {
+                self.asked += 1;
+                if self.asked == 1 { Verdict::Allow } else { Verdict::block("asked again") }
+            }
             "trap" => black_box(None::<Verdict>).expect("the settings ask for a trap"),
             "loop" => loop {
                 black_box(());

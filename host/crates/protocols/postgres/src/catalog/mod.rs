@@ -134,9 +134,14 @@ impl CatalogCache {
 
     /// The same, with its fingerprint.
     pub async fn known(&self) -> Result<Arc<Known>, CatalogError> {
-        if let Some(known) = self.shared.fresh() {
-            return Ok(known);
+        match self.shared.fresh() {
+            Some(known) => Ok(known),
+            // Seldom, and with much to keep in mind meanwhile.
+            None => Box::pin(self.checked()).await,
         }
+    }
+
+    async fn checked(&self) -> Result<Arc<Known>, CatalogError> {
         let mut loader = match self.shared.loader.try_lock() {
             Ok(loader) => loader,
             // In an outage one waits for the target, and the others need not.

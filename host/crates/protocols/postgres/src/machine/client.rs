@@ -10,6 +10,7 @@ use super::{
     MAX_OBJECT_BYTES, MAX_OBJECTS, Machine, MachineError, Outbox, Rest, Status,
     commands::{copies_out, opaque_command, sql_command},
     expect::{self, Expect, Permitted, Run},
+    objects::Prepared,
     probe, settings, whole,
 };
 use crate::{
@@ -49,11 +50,12 @@ impl Machine {
             _ if self.skipping => self.client_rest = Rest::Drop,
             _ if self.copy_in => return Err(MachineError::ClientTag(char::from(tag))),
             b'H' => out.accompany(bytes),
-            b'Q' => self.query(bytes, complete, out).await?,
-            b'F' => self.function_call(bytes, complete, out).await?,
-            b'P' => self.parse(bytes, complete, out).await?,
-            b'B' => self.bind(bytes, complete, out).await?,
-            b'E' => self.execute(bytes, out).await?,
+            // What is decided keeps much in mind; other messages, and their many rows, need not carry that along.
+            b'Q' => Box::pin(self.query(bytes, complete, out)).await?,
+            b'F' => Box::pin(self.function_call(bytes, complete, out)).await?,
+            b'P' => Box::pin(self.parse(bytes, complete, out)).await?,
+            b'B' => Box::pin(self.bind(bytes, complete, out)).await?,
+            b'E' => Box::pin(self.execute(bytes, out)).await?,
             b'D' => self.describe(bytes, complete, out)?,
             b'C' => self.close_object(bytes, complete, out)?,
             tag => return Err(MachineError::ClientTag(char::from(tag))),
@@ -121,11 +123,11 @@ impl Machine {
             let text = message::query(&bytes).map_err(MachineError::Client)?;
             self.decide_query(text).await
         } else {
-            Err(self.refuse_large("query").await.into())
+            Err(Box::pin(self.refuse_large("query")).await.into())
         };
         let denial = match decided {
             Ok(permitted) => match self.refuses_probe(&permitted) {
-                Some(denial) => self.record_refused(permitted.permit.give_up(), denial).await,
+                Some(denial) => Box::pin(self.record_refused(permitted.permit.give_up(), denial)).await,
                 None if probe::must_probe(&permitted) => {
                     self.probe(permitted, bytes, out);
                     return Ok(());
@@ -135,7 +137,7 @@ impl Machine {
                     return Ok(());
                 }
             },
-            Err(Halt::Suspended) => return self.suspend(Frame::Whole { tag: b'Q', bytes }, out).await,
+            Err(Halt::Suspended) => return Box::pin(self.suspend(Frame::Whole { tag: b'Q', bytes }, out)).await,
             Err(Halt::Denied(denial)) => denial,
         };
         self.deny_query(&denial, out);
@@ -161,16 +163,16 @@ impl Machine {
         let (mut command, mut analysis) = self.query_command(text).await?;
         if self.gate.remembers(&command) {
             self.shared.catalogs.invalidate();
-            (command, analysis) = self.query_command(text).await?;
+            (command, analysis) = Box::pin(self.query_command(text)).await?;
         }
         let text = Arc::clone(&command.text);
         if let Some(denial) = self.refused_text(&analysis) {
-            return Err(self.gate.refuse(command, denial).await.into());
+            return Err(Box::pin(self.gate.refuse(command, denial)).await.into());
         }
         let mut permit = self.decide(command).await?;
         let copies = match self.decide_copies(&analysis, permit.flight()).await {
             Ok(copies) => copies,
-            Err(denial) => return Err(self.record_refused(permit.give_up(), denial).await.into()),
+            Err(denial) => return Err(Box::pin(self.record_refused(permit.give_up(), denial)).await.into()),
         };
         let changed = self.settings.changed_in_transaction;
         // What may be refused while it flows must be the last that the server was given.
@@ -198,14 +200,31 @@ impl Machine {
         match readable {
             Some(text) => match self.analyse(text).await {
                 Ok(analysis) => Ok((Arc::from(text), analysis)),
-                Err(denial) => Err(self.gate.refuse(opaque_command(verb, "(not analysed)"), denial).await),
+                Err(denial) => Err(Box::pin(self.gate.refuse(opaque_command(verb, "(not analysed)"), denial)).await),
             },
             None => {
                 let command = opaque_command(verb, "(text in an encoding that the gateway does not read)");
                 let reason = "the text is not plain ASCII and the connection's encoding is not UTF8; SET client_encoding TO UTF8 first";
-                Err(self.gate.refuse(command, Denial::gate(reason)).await)
+                Err(Box::pin(self.gate.refuse(command, Denial::gate(reason))).await)
             }
         }
+    }
+
+    /// Reads the text of a prepared statement, which may have been read before.
+    pub(super) async fn understand_again(
+        &mut self,
+        verb: &'static str,
+        prepared: &Prepared,
+    ) -> Result<(Arc<str>, Arc<Analysis>), Denial> {
+        // A catalog that cannot be read is refused below.
+        if self.catalog().await.is_ok()
+            && let Some(analysis) = self.reading().and_then(|reading| prepared.read_as(reading))
+        {
+            return Ok((Arc::clone(&prepared.text), analysis));
+        }
+        let (text, analysis) = self.understand(verb, prepared.text.as_bytes()).await?;
+        self.keep_reading(prepared, &analysis);
+        Ok((text, analysis))
     }
 
     /// What a text may not do, whatever policies say: make names that are the gateway's own, or change
@@ -246,7 +265,7 @@ impl Machine {
         let command = opaque_command(verb, "(too large to be read)");
         let denial =
             Denial::gate("the statement is too large to be analysed; pass large values as parameters or by COPY");
-        self.gate.refuse(command, denial).await
+        Box::pin(self.gate.refuse(command, denial)).await
     }
 
     /// Records that what was allowed as a command is refused for its result, before anything ran.

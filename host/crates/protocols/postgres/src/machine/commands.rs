@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use sluicegate_core::{
     Command, Denial, Phase, RelationName,
-    command::Parameter,
+    command::{Context, Parameter},
     record,
     sql::{Classes, SqlFacts},
 };
@@ -13,7 +13,7 @@ use sluicegate_sql::{Analysis, Catalog, Direction};
 
 use super::{Machine, describe::format_of, objects::Prepared, surroundings::shortened};
 use crate::{
-    catalog::short_hash,
+    catalog::{Known, short_hash},
     codec::{
         message::{self, Bind},
         value::{self, FieldType, Format, Rendered},
@@ -35,7 +35,7 @@ impl Machine {
         bind: Option<&Bind<'_>>,
         wire: Bytes,
     ) -> Result<(Command, Arc<Analysis>), Denial> {
-        let (text, analysis) = self.understand("execute", prepared.text.as_bytes()).await?;
+        let (text, analysis) = self.understand_again("execute", prepared).await?;
         let parameters = bind.map_or_else(Vec::new, |bind| self.parameters(bind, prepared));
         let context = self.depends_on(&analysis, &prepared.chosen_types);
         let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, context);
@@ -69,33 +69,46 @@ impl Machine {
     /// What a command depends on beside its text and its parameters, and whether all of that can be shown:
     /// settings, the types that the client gave the parameters, what the prepared statements and cursors
     /// that it names stand for, the code and the names of the target, and which target it is.
-    pub(super) fn depends_on(&self, analysis: &Analysis, types: &[u32]) -> (Arc<str>, bool) {
+    pub(super) fn depends_on(&self, analysis: &Analysis, types: &[u32]) -> (Context, bool) {
+        let settings = self.settings.summary();
         if !self.gate.is_governed() {
-            return (self.settings.summary(), true);
+            return (Context::later(move || settings.to_string()), true);
         }
-        let mut all = self.settings.summary().to_string();
-        for (at, oid) in types.iter().enumerate().filter(|_| types.iter().any(|oid| *oid != 0)) {
-            let _ = write!(all, "{} {oid}", if at == 0 { "; parameters of types" } else { "," });
-        }
-        let (whole, names_current) = self.say_names(analysis, &mut all);
+        let types = if types.iter().any(|oid| *oid != 0) { types.to_vec() } else { Vec::new() };
+        let mut names = String::new();
+        let (whole, names_current) = self.say_names(analysis, &mut names);
         let takes_data = |s: &sluicegate_sql::Statement| s.copy.as_ref().is_some_and(|c| c.direction == Direction::In);
         if names_current || self.catalog_pending.is_some() || analysis.statements.iter().any(takes_data) {
             // The data of a COPY, the row of a cursor and what is not committed are not in its text.
-            let _ = write!(all, "; as after command {} of session {}", self.permitted, self.gate.session().id);
+            let _ = write!(names, "; as after command {} of session {}", self.permitted, self.gate.session().id);
         }
-        self.say_target(&analysis.facts, &mut all);
-        (Arc::from(all), whole)
+        let target = self.dialled();
+        let facts = Arc::clone(&analysis.facts);
+        let write = move || {
+            let mut all = settings.to_string();
+            for (at, oid) in types.iter().enumerate() {
+                let _ = write!(all, "{} {oid}", if at == 0 { "; parameters of types" } else { "," });
+            }
+            all.push_str(&names);
+            target.say(&facts, &mut all);
+            all
+        };
+        (Context::later(write), whole)
+    }
+
+    /// Which target it is, and as of which state of it.
+    pub(super) fn dialled(&self) -> Dialled {
+        Dialled { name: Arc::clone(&self.shared.dialled), known: self.known.clone() }
     }
 
     /// Says what the prepared statements and cursors are that a text may name. Returns whether all are
     /// said, and whether the row at which a cursor stands counts.
     fn say_names(&self, analysis: &Analysis, all: &mut String) -> (bool, bool) {
-        const USES: [&str; 4] = ["execute", "fetch", "move", "current"];
-        let said = identifiers(&analysis.normalized);
         let unread = analysis.facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE);
-        if self.objects.definitions() == 0 || !unread && !said.iter().any(|word| USES.contains(&word.as_str())) {
+        if self.objects.definitions() == 0 || !unread && !analysis.uses_names {
             return (true, false);
         }
+        let said = identifiers(&analysis.normalized);
         let words: HashSet<&str> = said.iter().map(String::as_str).collect();
         let known = self.objects.prepared.iter().chain(&self.objects.cursors);
         let mut named: Vec<_> = known.filter(|(name, _)| words.contains(&*name.to_lowercase())).collect();
@@ -108,11 +121,19 @@ impl Machine {
         let current = of_cursor(&said) || named.iter().any(|(_, body)| of_cursor(&identifiers(&body.normalized)));
         (named.len() <= MAX_SHOWN, current)
     }
+}
 
+/// The target of a session, as it was known when a command came.
+pub(super) struct Dialled {
+    name: Arc<str>,
+    known: Option<Arc<Known>>,
+}
+
+impl Dialled {
     /// Says which target it is, and as of which state of it: any command may set off a trigger, and what
     /// reaches views and functions does what they say now.
-    pub(super) fn say_target(&self, facts: &SqlFacts, all: &mut String) {
-        let _ = write!(all, "; database {}", self.shared.dialled);
+    pub(super) fn say(&self, facts: &SqlFacts, all: &mut String) {
+        let _ = write!(all, "; database {}", self.name);
         let Some(known) = &self.known else { return };
         let _ = write!(all, "; code={}", known.fingerprint.code);
         let reaches = facts.reaches_unknown
@@ -202,6 +223,11 @@ pub(super) fn copies_out(statement: &sluicegate_sql::Statement) -> bool {
     statement.copy.as_ref().is_some_and(|copy| copy.direction == Direction::Out && !copy.server_side)
 }
 
+/// Whether one may be in a text.
+pub(super) fn may_copy_out(analysis: &Analysis) -> bool {
+    analysis.statements.is_empty() || analysis.statements.iter().any(copies_out)
+}
+
 /// A command about an analysed text, all of whose parameters are here.
 pub(super) fn sql_command(
     verb: &'static str,
@@ -209,7 +235,7 @@ pub(super) fn sql_command(
     text: Arc<str>,
     analysis: &Analysis,
     parameters: Vec<Parameter>,
-    (context, whole): (Arc<str>, bool),
+    (context, whole): (Context, bool),
 ) -> Command {
     Command {
         verb,
@@ -243,7 +269,7 @@ pub(super) fn opaque_command(verb: &'static str, text: &str) -> Command {
         parameters: Vec::new(),
         wire: Bytes::new(),
         whole: true,
-        context: Arc::from(""),
+        context: Context::default(),
         sql: Some(Arc::new(facts)),
     }
 }

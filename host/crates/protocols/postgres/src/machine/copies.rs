@@ -7,7 +7,7 @@ use sluicegate_sql::{Analysis, Catalog, Copy, Output};
 
 use super::{
     Machine,
-    commands::copies_out,
+    commands::{copies_out, may_copy_out},
     describe::{column, number},
     rows::{CopyMasker, Rows},
 };
@@ -24,8 +24,12 @@ pub struct Copies {
 impl Machine {
     /// Decides every COPY ... TO STDOUT of a text, whose columns are known from its parse.
     pub(super) async fn decide_copies(&mut self, analysis: &Analysis, flight: &mut InFlight) -> Result<Copies, Denial> {
-        let mut decided = Copies { rows: Vec::new(), hidden: self.hides_echoes(analysis) };
-        if !flight.sees_results() || !analysis.statements.iter().any(copies_out) {
+        let mut decided = Copies { rows: Vec::new(), hidden: false };
+        if !may_copy_out(analysis) {
+            return Ok(decided);
+        }
+        decided.hidden = self.hides_echoes(analysis);
+        if !flight.sees_results() {
             return Ok(decided);
         }
         let catalog = self.catalog().await?;

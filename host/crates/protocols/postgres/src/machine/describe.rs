@@ -9,8 +9,10 @@ use sluicegate_sql::{Analysis, Catalog, Output, Outputs, RelationKind};
 
 use super::{
     Machine, Outbox,
+    commands::may_copy_out,
     expect::{self, Expect, Run},
     objects::{Analysed, Decided, Shape},
+    results::refuse,
     rows::{Masker, Rows},
 };
 use crate::codec::{
@@ -28,13 +30,18 @@ impl Machine {
         if !asked || portal.rows.is_some() || portal.shape.is_some() || !expect::has_rows(&portal.analysis) {
             return false;
         }
-        if let Some(shape) = portal.prepared.shape_in(epoch) {
-            portal.shape = Some(shape);
-            return false;
-        }
+        let known = portal.prepared.described_in(epoch);
         let describes =
             |expect: &Expect| matches!(expect, Expect::Describe { kind: ObjectKind::Portal, name: n, .. } if n == name);
-        if !self.waiting.iter().any(describes) {
+        let asks = self.waiting.iter().any(describes);
+        // What is not certain is compared with the answer, which comes before the first row.
+        if let Some(known) = known.filter(|known| known.certain || asks && self.catalog_pending.is_none()) {
+            if let Some(portal) = self.pending_portal(name) {
+                portal.shape = Some(known.shape);
+            }
+            return false;
+        }
+        if !asks {
             self.expect(Expect::Describe { kind: ObjectKind::Portal, name: name.to_owned(), own: true, epoch });
             out.own(describe_portal(name));
         }
@@ -55,7 +62,7 @@ impl Machine {
         if !flight.sees_results() {
             (portal.flight, portal.rows) = (Some(flight), Some(Rows::Pass));
             let analysis = Arc::clone(&portal.analysis);
-            let hides_lines = self.hides_echoes(&analysis);
+            let hides_lines = may_copy_out(&analysis) && self.hides_echoes(&analysis);
             if let Some(portal) = self.pending_portal(name) {
                 portal.tally.kept.hides_lines = hides_lines;
             }
@@ -192,7 +199,7 @@ impl Machine {
     }
 
     /// Keeps what a Describe found.
-    pub(super) fn described(&mut self, kind: ObjectKind, name: &str, epoch: u64, shape: Shape) {
+    pub(super) fn described(&mut self, kind: ObjectKind, name: &str, epoch: u64, shape: Shape, out: &mut Outbox) {
         match kind {
             ObjectKind::Statement => {
                 if let Some(prepared) = self.objects.statement(name) {
@@ -200,12 +207,34 @@ impl Machine {
                 }
             }
             ObjectKind::Portal => {
+                self.compare(name, &shape, out);
                 if let Some(portal) = self.objects.portal(name) {
+                    portal.prepared.keep_shape(epoch, shape.clone());
                     portal.shape = Some(shape);
                 }
             }
         }
     }
+
+    /// An Execute that was forwarded by what was known of its text is refused if its result is another.
+    fn compare(&mut self, name: &str, shape: &Shape, out: &mut Outbox) {
+        let differs = |run: &Run| {
+            run.portal == name && run.decided.as_ref().is_some_and(|decided| !same_columns(&decided.fields, shape))
+        };
+        let next = self.waiting.iter_mut().find_map(|expect| match expect {
+            Expect::Execute(run) => Some(run),
+            _ => None,
+        });
+        if let Some(run) = next.filter(|run| differs(run)) {
+            refuse(run, moved(), out);
+        }
+    }
+}
+
+/// Whether a result has these columns. The formats are the Bind's.
+fn same_columns(decided: &[Field], shape: &Shape) -> bool {
+    let same = |(one, other): (&Field, &Field)| *one == Field { format: one.format, ..other.clone() };
+    shape.as_ref().is_some_and(|shape| decided.len() == shape.len() && decided.iter().zip(&**shape).all(same))
 }
 
 fn moved() -> Denial {

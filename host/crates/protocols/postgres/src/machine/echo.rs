@@ -32,18 +32,18 @@ fn only_chooses(normalized: &str) -> bool {
             c => c.len_utf8(),
         };
         let Some((token, after)) = rest.split_at_checked(size) else { return false };
-        let word = token.to_ascii_lowercase();
-        if BEGINNING.contains(&word.as_str()) {
+        let is_one_of = |words: &[&str]| words.iter().any(|word| token.eq_ignore_ascii_case(word));
+        if is_one_of(&BEGINNING) {
             return false;
         }
         // Behind AS and a dot any word is a name.
-        choosing |= depth == 0 && !is_name && CHOOSING.contains(&word.as_str());
+        choosing |= depth == 0 && !is_name && is_one_of(&CHOOSING);
         match first {
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        is_name = word == "as" || first == '.' || is_name && first.is_whitespace();
+        is_name = is_one_of(&["as"]) || first == '.' || is_name && first.is_whitespace();
         rest = after;
     }
     true

@@ -66,7 +66,7 @@ impl Machine {
             }
             Some(_) => out.client.push(shown),
         }
-        self.skip_to_sync().await
+        Box::pin(self.skip_to_sync()).await
     }
 
     /// What the client sees of an error or a notice: where masks apply, no values.
@@ -118,7 +118,7 @@ impl Machine {
             self.transaction_ended().await?;
         }
         match self.answered() {
-            Some(Expect::Sync { own: true }) => self.end_probe(out).await?,
+            Some(Expect::Sync { own: true }) => Box::pin(self.end_probe(out)).await?,
             Some(Expect::Sync { own: false } | Expect::Denied { error: None, query: true }) => out.client.push(bytes),
             Some(Expect::Function(flight)) => {
                 if let Some(flight) = flight {
@@ -178,13 +178,19 @@ impl Machine {
     }
 
     /// Records the end of portals that will not run, or not run on.
-    pub(super) async fn retire(&mut self, portals: impl IntoIterator<Item = Portal>) -> Result<(), MachineError> {
+    pub(super) async fn retire(&mut self, portals: Vec<Portal>) -> Result<(), MachineError> {
         for portal in portals {
-            if let Some(flight) = portal.flight {
-                let status = if portal.tally.rows > 0 { "closed before its end" } else { "not run" };
-                flight.finish(portal.tally.summary(status.into(), false)).await?;
+            // One that ran to its end has none.
+            if portal.flight.is_some() {
+                Box::pin(retired(portal)).await?;
             }
         }
         Ok(())
     }
+}
+
+async fn retired(portal: Portal) -> Result<(), MachineError> {
+    let Some(flight) = portal.flight else { return Ok(()) };
+    let status = if portal.tally.rows > 0 { "closed before its end" } else { "not run" };
+    Ok(flight.finish(portal.tally.summary(status.into(), false)).await?)
 }

@@ -5,7 +5,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use sluicegate_core::{Denial, ForwardPermit, Halt, Phase};
+use sluicegate_core::{Denial, ForwardPermit, Halt, Phase, command::Context};
 
 use super::{
     Machine, MachineError, Outbox, Rest,
@@ -29,7 +29,7 @@ impl Machine {
             let parse = Parse::read(&bytes).map_err(MachineError::Client)?;
             self.decide_parse(&parse).await
         } else {
-            Err(self.refuse_large("prepare").await.into())
+            Err(Box::pin(self.refuse_large("prepare")).await.into())
         };
         self.open = true;
         match decided {
@@ -38,22 +38,27 @@ impl Machine {
                 out.forward(permit, bytes);
                 self.expect(expect);
             }
-            Err(Halt::Suspended) => self.suspend(Frame::Whole { tag: b'P', bytes }, out).await?,
+            Err(Halt::Suspended) => Box::pin(self.suspend(Frame::Whole { tag: b'P', bytes }, out)).await?,
             Err(Halt::Denied(denial)) => self.deny_extended(deny::error(&denial), deny::parse(), out),
         }
         Ok(())
     }
 
     async fn decide_parse(&mut self, parse: &Parse<'_>) -> Result<(Expect, ForwardPermit), Halt> {
-        let (text, analysis) = self.understand("prepare", parse.text).await?;
-        let context = (self.settings.summary(), true);
+        let (text, analysis) = match self.recent.find(parse.text) {
+            Some(known) => self.understand_again("prepare", &known).await?,
+            None => self.understand("prepare", parse.text).await?,
+        };
+        let settings = self.settings.summary();
+        let context = (Context::later(move || settings.to_string()), true);
         let command = sql_command("prepare", Phase::Prepare, Arc::clone(&text), &analysis, Vec::new(), context);
         let refused = self.refused_name(parse.statement).or_else(|| self.refused_text(&analysis));
         if let Some(denial) = refused {
-            return Err(self.gate.refuse(command, denial).await.into());
+            return Err(Box::pin(self.gate.refuse(command, denial)).await.into());
         }
         let permit = self.decide(command).await?;
-        let prepared = Arc::new(Prepared::new(text, parse.types.clone(), false, self.names));
+        let prepared = self.recent.parsed(Prepared::new(text, parse.types.clone(), false, self.names));
+        self.keep_reading(&prepared, &analysis);
         let name = parse.statement.to_owned();
         Ok((Expect::Parse { name, prepared, analysis, segment: self.segment }, permit))
     }
@@ -87,7 +92,7 @@ impl Machine {
                 portal.flight = Some(flight);
                 self.expect(Expect::Bind { portal: Box::new(portal), segment: self.segment });
             }
-            Err(Halt::Suspended) => self.suspend(Frame::Whole { tag: b'B', bytes }, out).await?,
+            Err(Halt::Suspended) => Box::pin(self.suspend(Frame::Whole { tag: b'B', bytes }, out)).await?,
             Err(Halt::Denied(denial)) => self.deny_extended(deny::error(&denial), deny::bind(), out),
         }
         Ok(())
@@ -127,10 +132,10 @@ impl Machine {
         let covered = self.gate.remembers(&command);
         if covered {
             self.shared.catalogs.invalidate();
-            (command, analysis) = self.bind_command(prepared, bind, wire).await?;
+            (command, analysis) = Box::pin(self.bind_command(prepared, bind, wire)).await?;
         }
         if let Some(denial) = self.refused_name(name) {
-            return Err(self.gate.refuse(command, denial).await.into());
+            return Err(Box::pin(self.gate.refuse(command, denial)).await.into());
         }
         let approved_in = (covered || self.is_suspended()).then(|| self.settings.summary());
         let permit = self.decide(command).await?;
@@ -138,7 +143,7 @@ impl Machine {
         if bind.is_none() && permit.sees_results() && expect::has_rows(&analysis) {
             let denial =
                 Denial::gate("the parameters are too large for a statement whose result is masked; send less at once");
-            return Err(self.record_refused(permit.give_up(), denial).await.into());
+            return Err(Box::pin(self.record_refused(permit.give_up(), denial)).await.into());
         }
         let portal = Portal {
             name: name.to_owned(),
@@ -169,7 +174,7 @@ impl Machine {
                 let error = if self.objects.is_cursor(&name) {
                     let reason = "a cursor of DECLARE is read by FETCH through this gateway, not by Execute";
                     let command = opaque_command("execute", "(of a cursor)");
-                    deny::error(&self.gate.refuse(command, Denial::gate(reason)).await)
+                    deny::error(&Box::pin(self.gate.refuse(command, Denial::gate(reason))).await)
                 } else {
                     deny::unknown(ObjectKind::Portal, &name)
                 };
@@ -209,7 +214,7 @@ impl Machine {
             }
             Err(denial) => {
                 let denial = match portal.flight.take() {
-                    Some(flight) => self.record_refused(flight, denial).await,
+                    Some(flight) => Box::pin(self.record_refused(flight, denial)).await,
                     None => denial,
                 };
                 self.deny_extended(deny::error(&denial), deny::execute(), out);

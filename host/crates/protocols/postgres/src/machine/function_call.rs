@@ -49,12 +49,12 @@ impl Machine {
         }
         if !self.gate.decides_commands() {
             let reason = "function calls by number are refused unless a policy allows them; call the function in SQL";
-            return Err(self.gate.refuse(command, Denial::gate(reason)).await.into());
+            return Err(Box::pin(self.gate.refuse(command, Denial::gate(reason))).await.into());
         }
         let permit = self.decide(command).await?;
         if permit.sees_results() {
             let reason = "the result of a function call by number cannot be looked at; call the function in SQL";
-            return Err(self.record_refused(permit.give_up(), Denial::gate(reason)).await.into());
+            return Err(Box::pin(self.record_refused(permit.give_up(), Denial::gate(reason))).await.into());
         }
         Ok(permit)
     }
@@ -66,9 +66,9 @@ impl Machine {
         let command = opaque_command("function-call", &format!("(call of function {})", call.function));
         let mut context = self.settings.summary().to_string();
         if let Some(facts) = &command.sql {
-            self.say_target(facts, &mut context);
+            self.dialled().say(facts, &mut context);
         }
-        Ok(Command { parameters, wire, context: Arc::from(context), ..command })
+        Ok(Command { parameters, wire, context: context.as_str().into(), ..command })
     }
 
     /// An argument; the types are known to the server alone.

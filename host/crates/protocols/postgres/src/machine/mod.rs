@@ -44,7 +44,7 @@ pub use self::outbox::{Outbox, Queue};
 use self::{
     expect::Expect,
     hold::Holding,
-    objects::{Objects, Portal},
+    objects::{Objects, Portal, Recent},
     probe::Probe,
     reading::Pending,
     rows::Tally,
@@ -129,6 +129,7 @@ pub struct Machine {
     shared: Arc<Shared>,
     settings: Settings,
     objects: Objects,
+    recent: Recent,
     /// The answers that are still to come, in order.
     waiting: VecDeque<Expect>,
     /// How many of them must have come before more is decided.
@@ -192,6 +193,7 @@ impl Machine {
             shared,
             settings,
             objects: Objects::default(),
+            recent: Recent::default(),
             waiting: VecDeque::new(),
             blocking: 0,
             segment: 0,
@@ -252,7 +254,7 @@ impl Machine {
     /// Takes the kept message up again. Call it after server messages. Not cancel-safe.
     pub async fn resume(&mut self, out: &mut Outbox) -> Result<(), MachineError> {
         if self.holding.is_some() {
-            return self.resume_held(out).await;
+            return Box::pin(self.resume_held(out)).await;
         }
         match self.deferred.take() {
             Some(frame) => self.client(frame, out).await,

@@ -3,8 +3,8 @@
 //! the server.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
 };
 
 use sluicegate_core::{InFlight, ResultSchema};
@@ -29,9 +29,30 @@ pub struct Prepared {
     pub chosen_types: Vec<u32>,
     /// The types of its parameters as the server described them.
     pub types: OnceLock<Vec<u32>>,
-    /// Its columns, and the epoch in which they were described: settings or the catalog may have
-    /// moved its names to other relations since.
-    pub shape: Mutex<Option<(u64, Shape)>>,
+    /// Its columns.
+    shape: Mutex<Option<Described>>,
+    /// What its text does, as it was read last.
+    reading: Mutex<Option<(Reading, Arc<Analysis>)>>,
+}
+
+/// A description, and the epoch that it is of: settings or the catalog may have moved names to other
+/// relations since.
+#[derive(Debug, Clone)]
+pub struct Described {
+    epoch: u64,
+    /// The columns.
+    pub shape: Shape,
+    /// False where the server described another statement of the same text.
+    pub certain: bool,
+}
+
+/// By what a text was read: the same text by the same catalog and settings does the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// The catalog's generation.
+    pub generation: u64,
+    /// The version of the settings.
+    pub settings: u64,
 }
 
 impl Prepared {
@@ -44,18 +65,63 @@ impl Prepared {
             chosen_types,
             types: OnceLock::new(),
             shape: Mutex::new(None),
+            reading: Mutex::new(None),
         }
     }
 
     /// Its columns, if they were described in this epoch.
-    pub fn shape_in(&self, epoch: u64) -> Option<Shape> {
-        let shape = self.shape.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        shape.as_ref().filter(|(described, _)| *described == epoch).map(|(_, shape)| shape.clone())
+    pub fn described_in(&self, epoch: u64) -> Option<Described> {
+        locked(&self.shape).clone().filter(|described| described.epoch == epoch)
     }
 
-    /// Keeps its columns.
+    /// Keeps its columns as the server described them.
     pub fn keep_shape(&self, epoch: u64, shape: Shape) {
-        *self.shape.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((epoch, shape));
+        *locked(&self.shape) = Some(Described { epoch, shape, certain: true });
+    }
+
+    /// What its text does, if it was read so before.
+    pub fn read_as(&self, reading: Reading) -> Option<Arc<Analysis>> {
+        locked(&self.reading).as_ref().filter(|(read, _)| *read == reading).map(|(_, analysis)| Arc::clone(analysis))
+    }
+
+    /// Keeps what its text does.
+    pub fn keep_reading(&self, reading: Reading, analysis: &Arc<Analysis>) {
+        *locked(&self.reading) = Some((reading, Arc::clone(analysis)));
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The statements that were parsed last. A client that does not keep its statements parses the same text
+/// again and again, and what the server says of its columns is the same each time.
+#[derive(Default)]
+pub struct Recent(VecDeque<Arc<Prepared>>);
+
+impl Recent {
+    const MAX: usize = 16;
+    const MAX_BYTES: usize = 4096;
+
+    /// A new statement: what is known of one of the same text counts for it too, until the server has
+    /// described it.
+    pub fn parsed(&mut self, prepared: Prepared) -> Arc<Prepared> {
+        let prepared = Arc::new(prepared);
+        if prepared.text.len() > Self::MAX_BYTES {
+            return prepared;
+        }
+        let same = |old: &Arc<Prepared>| old.text == prepared.text && old.chosen_types == prepared.chosen_types;
+        if let Some(old) = self.0.iter().position(same).and_then(|at| self.0.remove(at)) {
+            *locked(&prepared.shape) = locked(&old.shape).clone().map(|known| Described { certain: false, ..known });
+        }
+        self.0.truncate(Self::MAX - 1);
+        self.0.push_front(Arc::clone(&prepared));
+        prepared
+    }
+
+    /// One of this text.
+    pub fn find(&self, text: &[u8]) -> Option<Arc<Prepared>> {
+        self.0.iter().find(|known| known.text.as_bytes() == text).cloned()
     }
 }
 

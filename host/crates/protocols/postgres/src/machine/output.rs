@@ -2,6 +2,7 @@
 //! only this caller may see, and those that may repeat a literal where the record keeps no literals, are
 //! redacted.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use sluicegate_core::{Resolution, record::Output};
@@ -210,13 +211,13 @@ impl Machine {
         analysis: &Analysis,
         decided: Option<&Decided>,
     ) -> Layout {
-        let echoes = self.hides_echoes(analysis);
+        let echoes = LazyCell::new(|| self.hides_echoes(analysis));
         let hidden = |index: usize, field: &Field| {
             let column = decided.and_then(|decided| decided.schema.columns.get(index));
             // What the server takes from a table or a view, nobody has just said.
             let stored = field.table != 0 || column.is_some_and(|column| column.resolution == Resolution::Stored);
             let spared = decided.and_then(|decided| decided.spared.get(index)).is_some_and(|spared| *spared);
-            spared || echoes && !stored
+            spared || !stored && *echoes
         };
         let view = |(index, field): (usize, &Field)| {
             if hidden(index, field) {
@@ -238,7 +239,11 @@ impl Machine {
         if portal.tally.kept.is_done() {
             return None;
         }
-        let shape = portal.shape.clone().or_else(|| portal.prepared.shape_in(epoch)).flatten();
+        let shape = portal
+            .shape
+            .clone()
+            .or_else(|| portal.prepared.described_in(epoch).filter(|d| d.certain).map(|d| d.shape))
+            .flatten();
         let (formats, decided) = (portal.formats.clone(), portal.decided.take());
         let analysis = Arc::clone(&portal.analysis);
         let layout = match &shape {

@@ -86,7 +86,7 @@ impl Machine {
             let flight = permitted.permit.flight();
             let decided = self.decide_result(0, &fields, |_, field| field.format, &analysed, flight).await;
             if let Err(denial) = decided {
-                let denial = self.record_refused(permitted.permit.give_up(), denial).await;
+                let denial = Box::pin(self.record_refused(permitted.permit.give_up(), denial)).await;
                 self.deny_query(&denial, out);
                 return Ok(());
             }

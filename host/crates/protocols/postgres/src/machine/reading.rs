@@ -5,7 +5,10 @@ use std::sync::{Arc, atomic::Ordering};
 use sluicegate_core::{Denial, sql::Classes};
 use sluicegate_sql::{Analysis, Catalog};
 
-use super::{Machine, Shared, commands};
+use super::{
+    Machine, Shared, commands,
+    objects::{Prepared, Reading},
+};
 
 /// One of [`Shared::uncommitted`].
 pub(super) struct Pending(Arc<Shared>);
@@ -50,6 +53,19 @@ impl Machine {
         let context = self.settings.context(catalog, &self.objects.prepared, &self.objects.cursors);
         let analysis = self.shared.analyser.analyse(text, &context);
         if self.catalog_pending.is_some() { distrust(&analysis, self.new_code) } else { analysis }
+    }
+
+    /// By what texts are read now; none where nothing may be concluded from the catalog.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let reading = Reading { generation: self.generation, settings: self.settings.version };
+        self.catalog_pending.is_none().then_some(reading)
+    }
+
+    /// Keeps what the text of a prepared statement does. What it does may depend on names that it uses.
+    pub(super) fn keep_reading(&self, prepared: &Prepared, analysis: &Arc<Analysis>) {
+        if let Some(reading) = self.reading().filter(|_| !analysis.uses_names) {
+            prepared.keep_reading(reading, analysis);
+        }
     }
 
     /// A text is about to run: settings may be others afterwards, and the catalog may be another afterwards.

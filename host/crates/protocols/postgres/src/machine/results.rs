@@ -33,7 +33,7 @@ impl Machine {
         let done = matches!(ended, Ok(true));
         if done {
             self.blocking -= usize::from(blocks);
-            self.end_execute(*run, tag, out).await?;
+            self.end_execute(run, tag, out).await?;
         } else {
             self.waiting.push_front(if simple { Expect::Query(run) } else { Expect::Execute(run) });
         }
@@ -217,7 +217,7 @@ impl Machine {
     }
 
     /// An Execute ended by CommandComplete, EmptyQueryResponse or PortalSuspended.
-    async fn end_execute(&mut self, mut run: Run, tag: u8, out: &mut Outbox) -> Result<(), MachineError> {
+    async fn end_execute(&mut self, mut run: Box<Run>, tag: u8, out: &mut Outbox) -> Result<(), MachineError> {
         if let Some(error) = run.refused.take() {
             if !run.blocks {
                 // What the client sent after it has run already, in a transaction that should have failed.

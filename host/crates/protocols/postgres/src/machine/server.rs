@@ -60,7 +60,7 @@ impl Machine {
                 self.settings.reported(&name, &value);
                 out.client.push(bytes);
             }
-            b'E' => self.error(bytes, out).await?,
+            b'E' => Box::pin(self.error(bytes, out)).await?,
             b'Z' => self.ready(bytes, out).await?,
             _ => self.answer(tag, bytes, out).await?,
         }
@@ -105,7 +105,7 @@ impl Machine {
             (b'2', Expect::Bind { .. }) => {
                 if let Some(Expect::Bind { portal, .. }) = self.answered() {
                     let replaced = self.objects.bound(*portal);
-                    self.retire(replaced).await?;
+                    self.retire(replaced.into_iter().collect()).await?;
                 }
                 out.client.push(bytes);
             }
@@ -130,7 +130,7 @@ impl Machine {
                     None
                 };
                 if let Some(Expect::Describe { kind, name, own, epoch }) = self.answered() {
-                    self.described(kind, &name, epoch, shape);
+                    self.described(kind, &name, epoch, shape, out);
                     if !own {
                         out.client.push(bytes);
                     }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub statement_timeout: Option<Duration>,
     /// What commands depend on beside their text.
     pub surroundings: Surroundings,
+    /// Grows when a text may be read otherwise than before.
+    pub version: u64,
     /// The gate must ask before the next text is read.
     pub stale: bool,
     /// Settings changed in this transaction, so its end may change them back.
@@ -51,6 +53,7 @@ impl Settings {
             encoding: String::new(),
             statement_timeout: None,
             surroundings,
+            version: 0,
             stale: true,
             changed_in_transaction: false,
         }
@@ -59,6 +62,7 @@ impl Settings {
     /// Takes a ParameterStatus.
     pub fn reported(&mut self, name: &str, value: &str) {
         self.surroundings.is(name, value);
+        self.version += 1;
         match name {
             "standard_conforming_strings" => self.standard_conforming_strings = value == "on",
             "client_encoding" => value.clone_into(&mut self.encoding),
@@ -81,6 +85,7 @@ impl Settings {
             }
         };
         let changed = *slot != value;
+        self.version += u64::from(changed);
         value.clone_into(slot);
         self.surroundings.is(name, value);
         self.expand();

@@ -8,7 +8,7 @@ use sluicegate_core::{
     SessionPermit, TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
-    record::{Entry, RecordFuture, Recorder, Recording},
+    record::{Appended, Entry, RecordFuture, Recorder, Recording},
 };
 
 /// A permit for `user`, whose client calls itself `application`.
@@ -48,8 +48,8 @@ impl Authenticator for Open {
 }
 
 impl Recorder for Open {
-    fn append(&self, _entry: Entry) -> RecordFuture<'_> {
-        Box::pin(async { Ok(()) })
+    fn append(&self, _entry: Entry) -> Appended<'_> {
+        Appended::Later(Box::pin(async { Ok(()) }))
     }
 
     fn flush(&self) -> RecordFuture<'_> {

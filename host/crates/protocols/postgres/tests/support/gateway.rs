@@ -22,7 +22,7 @@ use sluicegate_core::{
     Identity, Mask, Phase, Principal, Requirement, ResultSchema, TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, Opinion, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
-    record::{Entry, Event, Outcome, RecordFuture, Recorder, Recording},
+    record::{Appended, Entry, Event, Outcome, RecordFuture, Recorder, Recording},
 };
 use sluicegate_net::{Exposure, Limits, Listener, Stopper, stop_channel};
 use sluicegate_postgres::{HashKey, Server, ServerParts, Target};
@@ -60,9 +60,9 @@ impl Double {
 struct Memory(Mutex<Vec<Entry>>);
 
 impl Recorder for Memory {
-    fn append(&self, entry: Entry) -> RecordFuture<'_> {
+    fn append(&self, entry: Entry) -> Appended<'_> {
         self.0.lock().unwrap().push(entry);
-        Box::pin(async { Ok(()) })
+        Appended::Later(Box::pin(async { Ok(()) }))
     }
 
     fn flush(&self) -> RecordFuture<'_> {
