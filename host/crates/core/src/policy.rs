@@ -158,8 +158,9 @@ pub trait Flight: Send {
     fn sees_results(&self) -> bool;
     /// A result is about to flow. Called once for each result of the command.
     fn result(&mut self, schema: &Arc<ResultSchema>) -> ResultRuling;
-    /// A batch of rows of the last result. Called only if its plan inspects.
-    fn rows(&mut self, batch: &Batch) -> RowsRuling;
+    /// A batch of rows of the last result. Called only if its plan inspects. Nothing of it is kept, so that
+    /// its memory may serve again.
+    fn rows(&mut self, batch: &Arc<Batch>) -> RowsRuling;
 }
 
 impl Ruling {

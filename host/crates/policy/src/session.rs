@@ -150,11 +150,9 @@ impl Flight for Results {
         ruling
     }
 
-    fn rows(&mut self, batch: &Batch) -> RowsRuling {
+    fn rows(&mut self, batch: &Arc<Batch>) -> RowsRuling {
         match &self.chain {
-            Some(chain) if !self.inspections.is_empty() => {
-                chain.rows(&self.schema, &Arc::new(batch.clone()), &self.inspections)
-            }
+            Some(chain) if !self.inspections.is_empty() => chain.rows(&self.schema, batch, &self.inspections),
             _ => RowsRuling::default(),
         }
     }

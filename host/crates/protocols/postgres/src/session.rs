@@ -170,10 +170,10 @@ impl Session<'_> {
         self.server.hungry = false;
         let mut progress = false;
         while self.out.client.len() < HIGH_WATER {
-            if self.machine.passes_rows()
-                && let Some((bytes, count)) = self.server.decoder.run(b'D')?
+            if let Some(most) = self.machine.takes_rows()
+                && let Some((bytes, count)) = self.server.decoder.rows(most)?
             {
-                self.machine.rows(bytes, count, &mut self.out);
+                self.machine.rows(bytes, count, &mut self.out)?;
                 continue;
             }
             let Some(frame) = self.server.decoder.next_frame()? else {
@@ -182,9 +182,6 @@ impl Session<'_> {
             };
             self.machine.server(frame, &mut self.out).await?;
             progress = true;
-        }
-        if self.server.hungry {
-            self.machine.pause(&mut self.out);
         }
         if progress && self.machine.is_deferring() {
             self.machine.resume(&mut self.out).await?;

@@ -10,6 +10,7 @@ use sluicegate_sql::{Analysis, Catalog, Output, Outputs, RelationKind};
 use super::{
     Machine, Outbox,
     expect::{self, Expect, Run},
+    masks::Masks,
     objects::{Analysed, Decided, Shape},
     rows::{Masker, Rows},
 };
@@ -129,8 +130,8 @@ impl Machine {
             let kind = FieldType { oid: field.type_oid, typmod: field.typmod };
             (kind, format_of(format(index, field)))
         });
-        let masker = Masker::new(plan, types, Arc::clone(&self.shared.hash_key));
-        Ok((Rows::Masked(Box::new(masker)), decided))
+        let masks = Masks::new(plan, types.collect(), Arc::clone(&self.shared.hash_key));
+        Ok((Rows::Masked(Box::new(Masker::new(masks))), decided))
     }
 
     fn schema(&self, catalog: &Catalog, statement: usize, fields: &[Field], analysis: &Analysis) -> Arc<ResultSchema> {

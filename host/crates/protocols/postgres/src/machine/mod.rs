@@ -19,6 +19,7 @@ mod extended;
 mod function_call;
 mod hold;
 mod lookup;
+mod masks;
 mod notices;
 mod objects;
 mod outbox;
