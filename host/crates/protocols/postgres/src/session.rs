@@ -124,6 +124,11 @@ impl Session<'_> {
             if self.gone {
                 self.leave().await?;
             }
+            if self.machine.is_idle() {
+                self.client.rest();
+                self.server.rest();
+                self.out.client.rest();
+            }
             match (self.next(stop).await?, self.leaving.take()) {
                 (Ready::Server(Ok(0) | Err(_)), Some(reason)) => return Ok(reason),
                 (Ready::Server(Ok(0)), None) => return self.target_closed().await,

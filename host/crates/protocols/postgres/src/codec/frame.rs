@@ -62,7 +62,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that buffers messages of up to `whole` bytes, and hands out larger ones in pieces.
     pub fn new(whole: usize) -> Self {
-        Self { buffer: BytesMut::with_capacity(16 * 1024), whole: whole.max(HEAD), remaining: 0 }
+        Self { buffer: BytesMut::new(), whole: whole.max(HEAD), remaining: 0 }
     }
 
     /// Where received bytes are put.
