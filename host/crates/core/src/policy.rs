@@ -147,6 +147,8 @@ pub trait PolicySession: Send {
     fn opened(&mut self) -> Ruling;
     /// A command arrives. It is decided by the newest generation, and so is its result.
     fn command(&mut self, sequence: u64, command: &Arc<Command>) -> (Ruling, Box<dyn Flight>);
+    /// Nothing is expected of the session for now: what an engine can make again, it may drop.
+    fn rest(&mut self) {}
     /// The session closed.
     fn closed(&mut self);
 }

@@ -78,6 +78,11 @@ impl SessionChain {
         }
     }
 
+    /// Drops the instances; the next event starts them again.
+    pub(crate) fn rest(&self) {
+        self.instances().fill_with(|| None);
+    }
+
     pub(crate) fn command(&self, command: &Numbered) -> Ruling {
         let mut tally = Tally::default();
         for (index, link) in self.interested(|link| link.matcher.command && link.matcher.covers(&command.command)) {

@@ -120,6 +120,12 @@ impl PolicySession for Policies {
         (ruling, Box::new(flight))
     }
 
+    fn rest(&mut self) {
+        if let Some(current) = &self.current {
+            current.rest();
+        }
+    }
+
     fn closed(&mut self) {
         if let Some(current) = &self.current {
             current.closed();

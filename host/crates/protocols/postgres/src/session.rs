@@ -2,7 +2,7 @@
 //! machine says goes to either side. Neither side can make the other's bytes pile up: while one
 //! does not read, the other is not read from.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
 use sluicegate_net::{MaybeTls, Stop};
@@ -10,6 +10,7 @@ use sluicegate_net::{MaybeTls, Stop};
 use crate::{
     codec::message,
     error::SessionError,
+    lull::Lull,
     machine::{Machine, Outbox, Queue},
     registry::{CancelKey, Canceller, Registry},
     side::{READ_SIZE, Receiving, Sending, sides},
@@ -25,6 +26,8 @@ const HIGH_WATER: usize = 256 * 1024;
 /// While a command waits for people, so much is read behind it, so that a client that goes away is
 /// noticed.
 const BEHIND_HOLD: usize = 1024 * 1024;
+/// A session in which nothing has happened for so long gives back what can be made again.
+const LULL: Duration = Duration::from_secs(5);
 
 /// Runs a session to its end. The end is recorded, whatever it is.
 pub async fn run(
@@ -46,8 +49,19 @@ pub async fn run(
             let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new());
             let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead);
             let machine = &mut machine;
-            let mut session =
-                Session { client, to_client, server, to_server, machine, out, cancel, gone: false, leaving: None };
+            let lull = Lull::new(LULL);
+            let mut session = Session {
+                client,
+                to_client,
+                server,
+                to_server,
+                machine,
+                out,
+                lull,
+                cancel,
+                gone: false,
+                leaving: None,
+            };
             session.work(&mut stop).await
         }
         Err(_) => Ok(String::new()),
@@ -83,6 +97,7 @@ struct Session<'a> {
     to_server: Sending<MaybeTls>,
     machine: &'a mut Machine,
     out: Outbox,
+    lull: Lull,
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
@@ -104,6 +119,8 @@ enum Ready {
     Written,
     /// The command that waits for people can be decided again.
     HoldOver,
+    /// Nothing has happened for a while.
+    Lull,
     Stop,
 }
 
@@ -142,7 +159,14 @@ impl Session<'_> {
                 (Ready::Client(Ok(0) | Err(_)) | Ready::ClientBroke, leaving) => {
                     (self.gone, self.leaving) = (true, leaving)
                 }
-                (Ready::Client(Ok(_)) | Ready::Server(Ok(_)) | Ready::Written, leaving) => self.leaving = leaving,
+                (Ready::Lull, leaving) => {
+                    self.leaving = leaving;
+                    self.machine.rest();
+                }
+                (Ready::Client(Ok(_)) | Ready::Server(Ok(_)) | Ready::Written, leaving) => {
+                    self.leaving = leaving;
+                    self.lull.stir();
+                }
             }
         }
     }
@@ -220,7 +244,7 @@ impl Session<'_> {
     }
 
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
-        let Self { client, to_client, server, to_server, machine, out, gone, leaving, .. } = self;
+        let Self { client, to_client, server, to_server, machine, out, lull, gone, leaving, .. } = self;
         let (for_client, for_server) = out.queues();
         let writes_client = !*gone && to_client.has_work(for_client);
         let writes_server = to_server.has_work(for_server);
@@ -241,6 +265,7 @@ impl Session<'_> {
             count = server.read(), if server.hungry => Ok(Ready::Server(count)),
             count = client.read(), if reads_client => Ok(Ready::Client(count)),
             () = machine.hold_over() => Ok(Ready::HoldOver),
+            () = lull.fell() => Ok(Ready::Lull),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
         }
     }

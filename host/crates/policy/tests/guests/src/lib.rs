@@ -34,6 +34,9 @@ struct Probe {
     no_results: bool,
     /// Keeps to itself that it masks.
     secretive: bool,
+    /// How many commands this instance was asked about.
+    #[serde(skip)]
+    asked: u32,
 }
 
 impl Default for Probe {
@@ -57,6 +60,7 @@ impl Default for Probe {
             remember,
             no_results,
             secretive,
+            asked: 0,
         }
     }
 }
@@ -87,6 +91,7 @@ impl Policy for Probe {
     }
 
     fn on_command(&mut self, session: &Session, command: &Command) -> Verdict {
+        self.asked += 1;
         if !self.only.is_empty() && !command.text().contains(&self.only) {
             return Verdict::Allow;
         }
@@ -109,6 +114,7 @@ impl Policy for Probe {
                 Verdict::Allow
             }
             "count" => Verdict::Block(host::counter_add("seen", 1).to_string()),
+            "asked" => Verdict::Block(self.asked.to_string()),
             "log" => {
                 host::log(Level::Info, &"x\n".repeat(2000));
                 Verdict::Allow

@@ -225,6 +225,13 @@ impl Machine {
         self.waiting.is_empty() && self.deferred.is_none() && !self.open && self.status == Status::Idle
     }
 
+    /// Nothing has happened for a while: what the policies hold is given back where nothing is under way.
+    pub fn rest(&mut self) {
+        if self.waiting.is_empty() && self.deferred.is_none() {
+            self.gate.rest();
+        }
+    }
+
     /// Whether what runs at the server only reads.
     pub fn runs_a_read(&self) -> bool {
         let writes = Classes::DML | Classes::DDL | Classes::ADMIN | Classes::OPAQUE | Classes::UNANALYSABLE;
