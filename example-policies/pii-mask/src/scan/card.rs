@@ -30,17 +30,17 @@ fn is_fraction(bytes: &[u8], start: usize) -> bool {
 /// The end of the longest card number that starts at `start`. Looks at no more digits than a card
 /// can have.
 fn number(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut digits = Vec::with_capacity(MOST_DIGITS);
+    let (mut digits, mut count) = ([0; MOST_DIGITS], 0);
     let mut longest = None;
     let mut group = start;
     loop {
         let reach = (group + MOST_DIGITS + 1).min(bytes.len());
         let end = run(bytes.get(..reach)?, group, |b| b.is_ascii_digit());
-        digits.extend(bytes.get(group..end)?.iter().map(|b| b - b'0'));
-        if digits.len() > MOST_DIGITS {
-            return longest;
-        }
-        if is_card(&digits) {
+        let read = bytes.get(group..end)?;
+        let Some(places) = digits.get_mut(count..count + read.len()) else { return longest };
+        places.iter_mut().zip(read).for_each(|(digit, byte)| *digit = byte - b'0');
+        count += read.len();
+        if digits.get(..count).is_some_and(is_card) {
             longest = Some(end);
         }
         let separated = (end..end + LONGEST_SEPARATOR).take_while(|index| is_separator(at(bytes, *index))).count();

@@ -1,25 +1,49 @@
 //! Bank account numbers, ISO 13616: a country, two check digits and the country's own number, with
 //! single spaces or dashes between groups.
 
-use super::{Kind, Span, at, before, next};
+use super::{Kind, Span, at, before};
 
 /// The shortest number, Norway's.
 pub(super) const SHORTEST: usize = 15;
 
 pub(super) fn find(bytes: &[u8], spans: &mut Vec<Span>) {
-    let mut from = 0;
-    while let Some(digit) = next(bytes, from, |b| b.is_ascii_digit()) {
-        from = digit + 1;
-        let Some(start) = digit.checked_sub(2) else { continue };
-        if !at(bytes, start).is_ascii_alphabetic() || before(bytes, start).is_ascii_alphanumeric() {
-            continue;
-        }
-        if let Some(end) = account(bytes, start) {
+    let (mut from, mut last) = (0, 0_u8);
+    for (index, byte) in bytes.iter().enumerate() {
+        // The classes of the last four bytes, two bits each: one comparison a byte, since in a hash no branch
+        // could be foretold.
+        last = last << 2 | CLASSES.get(usize::from(*byte)).unwrap_or(&0);
+        let Some(start) = index.checked_sub(2).filter(|_| last & BEGINNING_BITS == BEGINNING) else { continue };
+        if index >= from
+            && let Some(end) = account(bytes, start)
+        {
             spans.push(Span { start, end, kind: Kind::Iban });
             from = end;
         }
     }
 }
+
+/// How an account number begins: what is neither letter nor digit, a letter, whatever, a digit.
+const BEGINNING: u8 = LETTER << 4 | DIGIT;
+const BEGINNING_BITS: u8 = 0b11_11_00_11;
+
+const LETTER: u8 = 0b01;
+const DIGIT: u8 = 0b10;
+
+/// Whether a byte is a letter, a digit, or neither.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        if byte.is_ascii_alphabetic() {
+            table[byte as usize] = LETTER;
+        } else if byte.is_ascii_digit() {
+            table[byte as usize] = DIGIT;
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// The end of the account number at `start`. Looks at no more than the country's length.
 fn account(bytes: &[u8], start: usize) -> Option<usize> {

@@ -57,6 +57,8 @@ pub struct Span {
 #[derive(Debug, Clone)]
 pub struct Scanner {
     kinds: Vec<Kind>,
+    /// Whether any of them is found by its digits.
+    reads_numbers: bool,
 }
 
 /// PostgreSQL's types whose text can hold nothing that is detected: too few digits, or digits that
@@ -104,7 +106,8 @@ struct Characters {
 impl Scanner {
     /// A scanner for these kinds.
     pub fn new(kinds: &[Kind]) -> Self {
-        Self { kinds: kinds.to_vec() }
+        let reads_numbers = kinds.iter().any(|kind| matches!(kind, Kind::Card | Kind::Ssn | Kind::Phone));
+        Self { kinds: kinds.to_vec(), reads_numbers }
     }
 
     /// Whether values of this type are worth a look.
@@ -116,13 +119,15 @@ impl Scanner {
     pub fn scan(&self, bytes: &[u8], spans: &mut Vec<Span>) {
         spans.clear();
         let has = Characters::of(bytes);
+        let may_chain = self.reads_numbers && has.digits >= number::FEWEST_PHONE_DIGITS;
+        let chained = if may_chain { number::longest_chain(bytes) } else { 0 };
         for kind in &self.kinds {
             match kind {
-                Kind::Card if has.digits >= card::FEWEST_DIGITS => card::find(bytes, spans),
+                Kind::Card if chained >= card::FEWEST_DIGITS => card::find(bytes, spans),
                 Kind::Email if has.at => email::find(bytes, spans),
                 Kind::Iban if has.digits >= 2 && bytes.len() >= iban::SHORTEST => iban::find(bytes, spans),
-                Kind::Ssn if has.digits >= 9 => number::find_ssn(bytes, spans),
-                Kind::Phone if has.digits >= number::FEWEST_PHONE_DIGITS => number::find_phone(bytes, spans),
+                Kind::Ssn if chained >= number::SSN_DIGITS => number::find_ssn(bytes, spans),
+                Kind::Phone if chained >= number::FEWEST_PHONE_DIGITS => number::find_phone(bytes, spans),
                 Kind::Jwt if has.capital_j => secret::find_jwt(bytes, spans),
                 Kind::AwsKey if has.capital_i => secret::find_aws_key(bytes, spans),
                 Kind::PrivateKey if has.dash => secret::find_private_key(bytes, spans),
@@ -136,17 +141,21 @@ impl Scanner {
 }
 
 impl Characters {
+    /// Without branches and in pieces whose digits a byte can count, so that the compiler takes sixteen
+    /// bytes at a time: most values end here.
+    #[cfg_attr(target_family = "wasm", target_feature(enable = "simd128"))]
     fn of(bytes: &[u8]) -> Self {
         let mut has = Self::default();
-        for byte in bytes {
-            match byte {
-                b'0'..=b'9' => has.digits += 1,
-                b'@' => has.at = true,
-                b'-' => has.dash = true,
-                b'I' => has.capital_i = true,
-                b'J' => has.capital_j = true,
-                _ => {}
+        for piece in bytes.chunks(usize::from(u8::MAX)) {
+            let mut digits = 0_u8;
+            for byte in piece {
+                digits += u8::from(byte.is_ascii_digit());
+                has.at |= *byte == b'@';
+                has.dash |= *byte == b'-';
+                has.capital_i |= *byte == b'I';
+                has.capital_j |= *byte == b'J';
             }
+            has.digits += usize::from(digits);
         }
         has
     }

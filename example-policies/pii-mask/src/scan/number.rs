@@ -4,11 +4,42 @@
 
 use super::{Kind, Span, at, before, next, run};
 
+/// How many digits a social security number has.
+pub(super) const SSN_DIGITS: usize = 9;
+
 /// The fewest digits that a telephone number has with its country code.
 pub(super) const FEWEST_PHONE_DIGITS: usize = 8;
 
 /// ITU-T E.164, 6.1: the most digits of an international number.
 const MOST_PHONE_DIGITS: usize = 15;
+
+/// The most digits that stand together with nothing but separators between them. All that is found by its
+/// digits stands in such a chain; the digits of a hash or an identifier are in short ones.
+pub(super) fn longest_chain(bytes: &[u8]) -> usize {
+    let (mut chain, mut longest) = (0, 0);
+    for byte in bytes {
+        // Digits and letters alternate at random in a hash, so there is no branch to foretell.
+        let digit = usize::from(byte.is_ascii_digit());
+        let goes_on = usize::from(SEPARATES.get(usize::from(*byte)) == Some(&true)) | digit;
+        chain = (chain + digit) * goes_on;
+        longest = longest.max(chain);
+    }
+    longest
+}
+
+/// The bytes that may separate the digits of what is found by its digits: of cards, of social security
+/// numbers and of telephone numbers.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const SEPARATES: [bool; 256] = {
+    let separators = b" -_./()\xc2\xa0";
+    let mut table = [false; 256];
+    let mut index = 0;
+    while index < separators.len() {
+        table[separators[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
 
 /// `123-45-6789` or with spaces, without the numbers that are never given out:
 /// <https://www.ssa.gov/employer/randomizationfaqs.html>.

@@ -148,6 +148,8 @@ pub trait PolicySession: Send {
     fn opened(&mut self) -> Ruling;
     /// A command arrives. It is decided by the newest generation, and so is its result.
     fn command(&mut self, sequence: u64, command: &Arc<Command>) -> (Ruling, Box<dyn Flight>);
+    /// Nothing is expected of the session for now: what an engine can make again, it may drop.
+    fn rest(&mut self) {}
     /// The session closed.
     fn closed(&mut self);
 }
@@ -159,8 +161,9 @@ pub trait Flight: Send {
     fn sees_results(&self) -> bool;
     /// A result is about to flow. Called once for each result of the command.
     fn result(&mut self, schema: &Arc<ResultSchema>) -> ResultRuling;
-    /// A batch of rows of the last result. Called only if its plan inspects.
-    fn rows(&mut self, batch: &Batch) -> RowsRuling;
+    /// A batch of rows of the last result. Called only if its plan inspects. Nothing of it is kept, so that
+    /// its memory may serve again.
+    fn rows(&mut self, batch: &Arc<Batch>) -> RowsRuling;
 }
 
 impl Ruling {

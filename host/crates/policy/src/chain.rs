@@ -80,6 +80,11 @@ impl SessionChain {
         }
     }
 
+    /// Drops the instances; the next event starts them again.
+    pub(crate) fn rest(&self) {
+        locked(&self.instances).fill_with(|| None);
+    }
+
     pub(crate) fn command(&self, command: &Numbered) -> Ruling {
         if let Some(ruling) = self.remembered(|memory| memory.ruling(&command.command)) {
             return ruling;

@@ -121,6 +121,12 @@ impl PolicySession for Policies {
         (ruling, Box::new(flight))
     }
 
+    fn rest(&mut self) {
+        if let Some(current) = &self.current {
+            current.rest();
+        }
+    }
+
     fn closed(&mut self) {
         if let Some(current) = &self.current {
             current.closed();
@@ -151,11 +157,9 @@ impl Flight for Results {
         ruling
     }
 
-    fn rows(&mut self, batch: &Batch) -> RowsRuling {
+    fn rows(&mut self, batch: &Arc<Batch>) -> RowsRuling {
         match &self.chain {
-            Some(chain) if !self.inspections.is_empty() => {
-                chain.rows(&self.schema, &Arc::new(batch.clone()), &self.inspections)
-            }
+            Some(chain) if !self.inspections.is_empty() => chain.rows(&self.schema, batch, &self.inspections),
             _ => RowsRuling::default(),
         }
     }

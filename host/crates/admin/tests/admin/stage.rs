@@ -131,7 +131,7 @@ impl Flight for Quiet {
     fn result(&mut self, _: &Arc<ResultSchema>) -> ResultRuling {
         ResultRuling::default()
     }
-    fn rows(&mut self, _: &Batch) -> RowsRuling {
+    fn rows(&mut self, _: &Arc<Batch>) -> RowsRuling {
         RowsRuling::default()
     }
 }

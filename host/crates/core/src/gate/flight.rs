@@ -98,7 +98,7 @@ impl InFlight {
     }
 
     /// Asks the policies about a batch of rows of the last result.
-    pub fn rows(&mut self, batch: &Batch) -> Result<Vec<CellMask>, Denial> {
+    pub fn rows(&mut self, batch: &Arc<Batch>) -> Result<Vec<CellMask>, Denial> {
         let ruling = self.flight.rows(batch);
         self.note(ruling.opinions);
         match ruling.denial {

@@ -82,6 +82,11 @@ impl GatedSession {
         &self.log.session
     }
 
+    /// Nothing is expected of the session for now.
+    pub fn rest(&mut self) {
+        self.policies.rest();
+    }
+
     /// Whether an enforced policy may mask results: then texts of the target's errors and notices
     /// must be scrubbed.
     pub fn may_mask(&self) -> bool {

@@ -162,7 +162,7 @@ impl Flight for Quiet {
         ResultRuling::default()
     }
 
-    fn rows(&mut self, _: &Batch) -> RowsRuling {
+    fn rows(&mut self, _: &Arc<Batch>) -> RowsRuling {
         RowsRuling::default()
     }
 }

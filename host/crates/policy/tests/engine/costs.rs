@@ -74,7 +74,7 @@ fn costs() {
 }
 
 /// The shipped policies with settings that make them work.
-fn shipped(command: &Arc<Command>, rows: &Batch) {
+fn shipped(command: &Arc<Command>, rows: &Arc<Batch>) {
     let fixture = Fixture::new();
     fixture.put("sql-guard", &example("sql-guard"));
     fixture.put("pii-mask", &example("pii-mask"));
@@ -107,12 +107,12 @@ fn shipped(command: &Arc<Command>, rows: &Batch) {
 }
 
 /// 256 rows of four columns of 16 bytes.
-fn rows() -> Batch {
+fn rows() -> Arc<Batch> {
     let column = |column| BatchColumn {
         column,
         offsets: (0..=256).map(|n| n * 16).collect(),
         bytes: b"0123456789abcdef".repeat(256),
         nulls: Vec::new(),
     };
-    Batch { first_row: 0, rows: 256, columns: (0..4).map(column).collect() }
+    Arc::new(Batch { first_row: 0, rows: 256, columns: (0..4).map(column).collect() })
 }

@@ -210,6 +210,16 @@ fn counters_are_shared_by_sessions_and_outlive_instances() {
     assert_eq!(reason(&ask(&mut one, &select()).0), "3");
 }
 
+#[test]
+fn a_session_at_rest_has_no_instances_and_starts_them_again() {
+    let fixture = Fixture::probing(json!({ "command": "asked" }));
+    let mut session = fixture.open();
+    assert_eq!(reason(&ask(&mut session, &select()).0), "1");
+    assert_eq!(reason(&ask(&mut session, &select()).0), "2");
+    session.rest();
+    assert_eq!(reason(&ask(&mut session, &select()).0), "1");
+}
+
 /// What the thread logs meanwhile.
 fn logged(run: impl FnOnce()) -> String {
     let log = tempfile::NamedTempFile::new().unwrap();

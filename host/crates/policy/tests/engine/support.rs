@@ -198,10 +198,10 @@ pub fn schema() -> Arc<ResultSchema> {
 }
 
 /// The given columns of as many rows as each has values.
-pub fn batch(columns: &[(u32, &[&str])]) -> Batch {
+pub fn batch(columns: &[(u32, &[&str])]) -> Arc<Batch> {
     let columns: Vec<_> = columns.iter().map(|(column, values)| values_of(*column, values)).collect();
     let rows = columns.first().map_or(0, |c| u32::try_from(c.offsets.len() - 1).unwrap());
-    Batch { first_row: 0, rows, columns }
+    Arc::new(Batch { first_row: 0, rows, columns })
 }
 
 fn values_of(column: u32, values: &[&str]) -> BatchColumn {

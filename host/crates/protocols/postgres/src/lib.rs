@@ -12,6 +12,7 @@ mod deny;
 pub mod error;
 mod handshake;
 mod interrupt;
+mod lull;
 mod machine;
 mod registry;
 mod server;

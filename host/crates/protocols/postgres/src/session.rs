@@ -2,7 +2,7 @@
 //! machine says goes to either side. Neither side can make the other's bytes pile up: while one
 //! does not read, the other is not read from.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
 use sluicegate_net::{MaybeTls, Stop};
@@ -10,6 +10,7 @@ use sluicegate_net::{MaybeTls, Stop};
 use crate::{
     codec::message,
     error::SessionError,
+    lull::Lull,
     machine::{Machine, Outbox, Queue},
     registry::{CancelKey, Canceller, Registry},
     side::{READ_SIZE, Receiving, Sending, sides},
@@ -25,6 +26,8 @@ const HIGH_WATER: usize = 256 * 1024;
 /// While a command waits for people, so much is read behind it, so that a client that goes away is
 /// noticed.
 const BEHIND_HOLD: usize = 1024 * 1024;
+/// A session in which nothing has happened for so long gives back what can be made again.
+const LULL: Duration = Duration::from_secs(5);
 
 /// Runs a session to its end. The end is recorded, whatever it is.
 pub async fn run(
@@ -46,8 +49,19 @@ pub async fn run(
             let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new());
             let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead);
             let machine = &mut machine;
-            let mut session =
-                Session { client, to_client, server, to_server, machine, out, cancel, gone: false, leaving: None };
+            let lull = Lull::new(LULL);
+            let mut session = Session {
+                client,
+                to_client,
+                server,
+                to_server,
+                machine,
+                out,
+                lull,
+                cancel,
+                gone: false,
+                leaving: None,
+            };
             session.work(&mut stop).await
         }
         Err(_) => Ok(String::new()),
@@ -83,6 +97,7 @@ struct Session<'a> {
     to_server: Sending<MaybeTls>,
     machine: &'a mut Machine,
     out: Outbox,
+    lull: Lull,
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
@@ -104,6 +119,8 @@ enum Ready {
     Written,
     /// The command that waits for people can be decided again.
     HoldOver,
+    /// Nothing has happened for a while.
+    Lull,
     Stop,
 }
 
@@ -124,6 +141,11 @@ impl Session<'_> {
             if self.gone {
                 Box::pin(self.leave()).await?;
             }
+            if self.machine.is_idle() {
+                self.client.rest();
+                self.server.rest();
+                self.out.client.rest();
+            }
             match (self.next(stop).await?, self.leaving.take()) {
                 (Ready::Server(Ok(0) | Err(_)), Some(reason)) => return Ok(reason),
                 (Ready::Server(Ok(0)), None) => return Box::pin(self.target_closed()).await,
@@ -137,7 +159,14 @@ impl Session<'_> {
                 (Ready::Client(Ok(0) | Err(_)) | Ready::ClientBroke, leaving) => {
                     (self.gone, self.leaving) = (true, leaving)
                 }
-                (Ready::Client(Ok(_)) | Ready::Server(Ok(_)) | Ready::Written, leaving) => self.leaving = leaving,
+                (Ready::Lull, leaving) => {
+                    self.leaving = leaving;
+                    self.machine.rest();
+                }
+                (Ready::Client(Ok(_)) | Ready::Server(Ok(_)) | Ready::Written, leaving) => {
+                    self.leaving = leaving;
+                    self.lull.stir();
+                }
             }
         }
     }
@@ -170,10 +199,10 @@ impl Session<'_> {
         self.server.hungry = false;
         let mut progress = false;
         while self.out.client.len() < HIGH_WATER {
-            if self.machine.passes_rows()
-                && let Some((bytes, count)) = self.server.decoder.run(b'D')?
+            if let Some(most) = self.machine.takes_rows()
+                && let Some((bytes, count)) = self.server.decoder.rows(most)?
             {
-                self.machine.rows(bytes, count, &mut self.out);
+                self.machine.rows(bytes, count, &mut self.out)?;
                 continue;
             }
             let Some(frame) = self.server.decoder.next_frame()? else {
@@ -182,9 +211,6 @@ impl Session<'_> {
             };
             self.machine.server(frame, &mut self.out).await?;
             progress = true;
-        }
-        if self.server.hungry {
-            self.machine.pause(&mut self.out);
         }
         if progress && self.machine.is_deferring() {
             Box::pin(self.machine.resume(&mut self.out)).await?;
@@ -218,7 +244,7 @@ impl Session<'_> {
     }
 
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
-        let Self { client, to_client, server, to_server, machine, out, gone, leaving, .. } = self;
+        let Self { client, to_client, server, to_server, machine, out, lull, gone, leaving, .. } = self;
         let (for_client, for_server) = out.queues();
         let writes_client = !*gone && to_client.has_work(for_client);
         let writes_server = to_server.has_work(for_server);
@@ -239,6 +265,7 @@ impl Session<'_> {
             count = server.read(), if server.hungry => Ok(Ready::Server(count)),
             count = client.read(), if reads_client => Ok(Ready::Client(count)),
             () = machine.hold_over() => Ok(Ready::HoldOver),
+            () = lull.fell() => Ok(Ready::Lull),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
         }
     }

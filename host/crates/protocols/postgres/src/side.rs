@@ -7,8 +7,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 
 use crate::{codec::frame::Decoder, machine::Queue};
 
-/// How much is read at once.
+/// How much is read at once of what comes in bulk.
 pub const READ_SIZE: usize = 64 * 1024;
+/// How much is read at once otherwise: a session that is idle holds no more.
+const SMALL_READ: usize = 8 * 1024;
 
 /// What one side sends.
 pub struct Receiving<S> {
@@ -19,6 +21,8 @@ pub struct Receiving<S> {
     pub hungry: bool,
     /// No whole message is left of what was read.
     pub starved: bool,
+    /// How much is read at once now.
+    size: usize,
 }
 
 /// What one side is sent.
@@ -33,17 +37,31 @@ pub fn sides<S: AsyncRead + AsyncWrite>(stream: S, whole: usize, read_ahead: Byt
     let (reader, writer) = tokio::io::split(stream);
     let mut decoder = Decoder::new(whole);
     decoder.buffer().unsplit(read_ahead);
-    (Receiving { reader, decoder, hungry: true, starved: true }, Sending { writer, dirty: false })
+    (Receiving { reader, decoder, hungry: true, starved: true, size: SMALL_READ }, Sending { writer, dirty: false })
 }
 
 impl<S: AsyncRead> Receiving<S> {
     /// Reads more. Cancel-safe.
     pub async fn read(&mut self) -> io::Result<usize> {
         let buffer = self.decoder.buffer();
-        if buffer.capacity() - buffer.len() < READ_SIZE / 4 {
-            buffer.reserve(READ_SIZE);
+        if buffer.capacity() - buffer.len() < self.size / 4 {
+            buffer.reserve(self.size);
         }
-        self.reader.read_buf(buffer).await
+        let room = buffer.capacity() - buffer.len();
+        let count = self.reader.read_buf(buffer).await?;
+        if count == room {
+            self.size = READ_SIZE;
+        }
+        Ok(count)
+    }
+
+    /// Nothing is on its way: the memory that bulk needed is given back.
+    pub fn rest(&mut self) {
+        self.size = SMALL_READ;
+        let buffer = self.decoder.buffer();
+        if buffer.is_empty() && buffer.capacity() > SMALL_READ {
+            *buffer = BytesMut::new();
+        }
     }
 }
 
@@ -53,14 +71,15 @@ impl<S: AsyncWrite> Sending<S> {
         self.dirty || !queue.is_empty()
     }
 
-    /// Writes some of it, or flushes. Cancel-safe.
+    /// Writes some of it, and flushes once that was all. Cancel-safe.
     pub async fn write(&mut self, queue: &mut Queue) -> io::Result<()> {
+        if !queue.is_empty() {
+            self.dirty = true;
+            self.writer.write_buf(queue).await?;
+        }
         if queue.is_empty() {
             self.writer.flush().await?;
             self.dirty = false;
-        } else {
-            self.writer.write_buf(queue).await?;
-            self.dirty = true;
         }
         Ok(())
     }

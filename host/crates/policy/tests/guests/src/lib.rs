@@ -94,6 +94,7 @@ impl Policy for Probe {
     }
 
     fn on_command(&mut self, session: &Session, command: &Command) -> Verdict {
+        self.asked += 1;
         if !self.only.is_empty() && !command.text().contains(&self.only) {
             return Verdict::Allow;
         }
@@ -105,10 +106,8 @@ impl Policy for Probe {
         }
         match self.command.as_str() {
             "" => Verdict::Allow,
-            "first" => {
-                self.asked += 1;
-                if self.asked == 1 { Verdict::Allow } else { Verdict::block("asked again") }
-            }
+            "first" if self.asked == 1 => Verdict::Allow,
+            "first" => Verdict::block("asked again"),
             "trap" => black_box(None::<Verdict>).expect("the settings ask for a trap"),
             "loop" => loop {
                 black_box(());
@@ -123,6 +122,7 @@ impl Policy for Probe {
                 Verdict::Allow
             }
             "count" => Verdict::Block(host::counter_add("seen", 1).to_string()),
+            "asked" => Verdict::Block(self.asked.to_string()),
             "log" => {
                 host::log(Level::Info, &"x\n".repeat(2000));
                 Verdict::Allow

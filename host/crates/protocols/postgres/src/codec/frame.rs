@@ -1,10 +1,13 @@
 //! Splits a byte stream into protocol messages. A message that is larger than the bound is handed
-//! out piece by piece, so that nobody has to buffer it; a run of rows is handed out as one slice.
+//! out piece by piece, so that nobody has to buffer it; rows are handed out many at once, as one slice.
 
 use bytes::{Bytes, BytesMut};
 
 /// Tag and length of a message.
 pub const HEADER: usize = 5;
+
+/// DataRow, and CopyData, of which the server sends one a row.
+const ROWS: [u8; 2] = *b"Dd";
 
 /// How much of a large message is handed out first: enough for the names in a Bind.
 const HEAD: usize = 8 * 1024;
@@ -59,7 +62,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that buffers messages of up to `whole` bytes, and hands out larger ones in pieces.
     pub fn new(whole: usize) -> Self {
-        Self { buffer: BytesMut::with_capacity(16 * 1024), whole: whole.max(HEAD), remaining: 0 }
+        Self { buffer: BytesMut::new(), whole: whole.max(HEAD), remaining: 0 }
     }
 
     /// Where received bytes are put.
@@ -92,17 +95,19 @@ impl Decoder {
         Ok(Some(Frame::Head { tag, bytes: self.buffer.split_to(head).freeze() }))
     }
 
-    /// All whole messages of type `tag` that stand next in the buffer, as one slice, and how many
-    /// they are. None where the next message is another one or incomplete.
-    pub fn run(&mut self, tag: u8) -> Result<Option<(Bytes, u64)>, FrameError> {
-        if self.remaining > 0 {
+    /// The rows that stand next in the buffer, at most `most` of them and all of one type, as one slice, and
+    /// how many they are. None where the next message is no row or incomplete.
+    pub fn rows(&mut self, most: usize) -> Result<Option<(Bytes, usize)>, FrameError> {
+        let Some(&tag) = self.buffer.first().filter(|tag| self.remaining == 0 && ROWS.contains(tag)) else {
             return Ok(None);
-        }
+        };
         let (mut end, mut count) = (0, 0);
-        while let Some((found, total)) = header(self.buffer.get(end..).unwrap_or_default())? {
-            if found != tag || total > self.whole || end + total > self.buffer.len() {
-                break;
-            }
+        while count < most
+            && let Some((found, total)) = header(self.buffer.get(end..).unwrap_or_default())?
+            && found == tag
+            && total <= self.whole
+            && end + total <= self.buffer.len()
+        {
             end += total;
             count += 1;
         }
@@ -117,6 +122,16 @@ impl Decoder {
         self.remaining -= size;
         Some(Frame::Part { bytes: self.buffer.split_to(size).freeze(), last: self.remaining == 0 })
     }
+}
+
+/// The messages in `bytes`, which holds whole ones alone, headers included.
+pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (_, total) = header(bytes).ok()??;
+        let (message, rest) = bytes.split_at_checked(total)?;
+        bytes = rest;
+        Some(message)
+    })
 }
 
 /// The type and the whole size of the message that starts `bytes`.
@@ -189,11 +204,25 @@ mod tests {
     }
 
     #[test]
-    fn a_run_takes_rows_only() {
+    fn rows_of_one_type_come_together() {
         let mut decoder = Decoder::new(HEAD);
-        decoder.buffer().extend_from_slice(&[message(b'D', 3), message(b'D', 9), message(b'C', 4)].concat());
-        let (bytes, rows) = decoder.run(b'D').unwrap().unwrap();
-        assert_eq!((bytes.len(), rows), (8 + 14, 2));
-        assert!(decoder.run(b'D').unwrap().is_none());
+        let stream =
+            [message(b'D', 3), message(b'D', 9), message(b'D', 1), message(b'd', 2), message(b'C', 4)].concat();
+        decoder.buffer().extend_from_slice(&stream);
+        let (bytes, count) = decoder.rows(2).unwrap().unwrap();
+        assert_eq!(count, 2);
+        assert_eq!(messages(&bytes).map(<[u8]>::len).collect::<Vec<_>>(), [8, 14]);
+        assert_eq!(decoder.rows(2).unwrap().unwrap().1, 1);
+        assert_eq!(decoder.rows(2).unwrap().unwrap().1, 1);
+        assert!(decoder.rows(2).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_row_that_is_not_all_there_waits() {
+        let mut decoder = Decoder::new(HEAD);
+        let stream = [message(b'D', 3), message(b'D', 9)].concat();
+        decoder.buffer().extend_from_slice(&stream[..stream.len() - 1]);
+        assert_eq!(decoder.rows(9).unwrap().unwrap().1, 1);
+        assert!(decoder.rows(9).unwrap().is_none());
     }
 }

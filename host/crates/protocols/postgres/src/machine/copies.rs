@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use sluicegate_core::{Denial, InFlight, MaskPlan, Resolution, ResultSchema};
-use sluicegate_sql::{Analysis, Catalog, Copy, Output};
+use sluicegate_sql::{Analysis, Catalog, Copy, CopyFormat, Output};
 
 use super::{
     Machine,
     commands::{copies_out, may_copy_out},
     describe::{column, number},
+    masks::Masks,
     rows::{CopyMasker, Rows},
 };
-use crate::codec::value::FieldType;
+use crate::codec::value::{FieldType, Format};
 
 /// What was decided about the COPY ... TO STDOUT of a text.
 pub struct Copies {
@@ -69,9 +70,10 @@ impl Machine {
                 "the columns of this COPY are not known, so it cannot be masked; copy a table or name its columns",
             ));
         }
-        let types = typed.iter().map(|(_, oid)| FieldType { oid: *oid, typmod: -1 }).collect();
-        let key = Arc::clone(&self.shared.hash_key);
-        let masker = CopyMasker::new(plan, copy, types, self.settings.encoding(), key)?;
+        let format = if copy.format == CopyFormat::Binary { Format::Binary } else { Format::Text };
+        let types = typed.iter().map(|(_, oid)| (FieldType { oid: *oid, typmod: -1 }, format)).collect();
+        let masks = Masks::new(plan, types, Arc::clone(&self.shared.hash_key));
+        let masker = CopyMasker::new(masks, copy, self.settings.encoding())?;
         Ok((Rows::Copy(Box::new(masker)), spares))
     }
 }

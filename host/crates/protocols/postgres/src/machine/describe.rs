@@ -11,6 +11,7 @@ use super::{
     Machine, Outbox,
     commands::may_copy_out,
     expect::{self, Expect, Run},
+    masks::Masks,
     objects::{Analysed, Decided, Shape},
     results::refuse,
     rows::{Masker, Rows},
@@ -136,8 +137,8 @@ impl Machine {
             let kind = FieldType { oid: field.type_oid, typmod: field.typmod };
             (kind, format_of(format(index, field)))
         });
-        let masker = Masker::new(plan, types, Arc::clone(&self.shared.hash_key));
-        Ok((Rows::Masked(Box::new(masker)), decided))
+        let masks = Masks::new(plan, types.collect(), Arc::clone(&self.shared.hash_key));
+        Ok((Rows::Masked(Box::new(Masker::new(masks))), decided))
     }
 
     fn schema(&self, catalog: &Catalog, statement: usize, fields: &[Field], analysis: &Analysis) -> Arc<ResultSchema> {

@@ -8,7 +8,7 @@ use super::{
     Machine, MachineError, Outbox, Status,
     expect::Expect,
     objects::Portal,
-    results::{flush_rows, record, release},
+    results::{record, release},
 };
 use crate::{
     codec::{
@@ -32,7 +32,6 @@ impl Machine {
                 return Ok(());
             }
             Some(Expect::Query(run)) => {
-                flush_rows(run, out);
                 release(run, out);
                 (run.failed, run.status) = (true, code);
                 out.client.push(run.refused.take().unwrap_or(shown));
@@ -59,7 +58,6 @@ impl Machine {
                 out.client.push(error);
             }
             Some(Expect::Execute(run)) => {
-                flush_rows(run, out);
                 (run.failed, run.status) = (true, code);
                 out.client.push(run.refused.take().unwrap_or(shown));
                 record(run).await?;

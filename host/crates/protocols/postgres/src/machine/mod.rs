@@ -19,6 +19,7 @@ mod extended;
 mod function_call;
 mod hold;
 mod lookup;
+mod masks;
 mod notices;
 mod objects;
 mod outbox;
@@ -224,6 +225,13 @@ impl Machine {
     /// Whether nothing is on its way and no transaction is open.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.deferred.is_none() && !self.open && self.status == Status::Idle
+    }
+
+    /// Nothing has happened for a while: what the policies hold is given back where nothing is under way.
+    pub fn rest(&mut self) {
+        if self.waiting.is_empty() && self.deferred.is_none() {
+            self.gate.rest();
+        }
     }
 
     /// Whether what runs at the server only reads.

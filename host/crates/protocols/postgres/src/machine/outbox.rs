@@ -7,6 +7,8 @@ use sluicegate_core::{ForwardPermit, InFlight};
 
 /// Pieces smaller than this are copied together, so that many small messages make one write.
 const SMALL: usize = 1024;
+/// So much memory is kept while nothing waits.
+const SMALL_TAIL: usize = 8 * 1024;
 
 /// Bytes on their way to one side. Reading it as a [`Buf`] takes them out.
 #[derive(Debug, Default)]
@@ -46,6 +48,13 @@ impl Queue {
     /// Whether none wait.
     pub fn is_empty(&self) -> bool {
         self.size == 0
+    }
+
+    /// Gives back memory that a large result needed.
+    pub fn rest(&mut self) {
+        if self.size == 0 && self.tail.capacity() > SMALL_TAIL {
+            self.tail = BytesMut::new();
+        }
     }
 
     fn seal(&mut self) {

@@ -10,7 +10,7 @@ use sluicegate_sql::Analysis;
 
 use super::{Machine, describe::format_of, echo::may_echo, objects::Decided};
 use crate::codec::{
-    frame::HEADER,
+    frame::{HEADER, messages},
     message::{self, Field},
     row::DataRow,
     value::{self, FieldType, Format, Rendered},
@@ -75,11 +75,6 @@ impl Kept {
         self.room == 0 || !self.results.is_empty()
     }
 
-    /// Whether the next row is to be shown to it. Once it has enough, rows cost it nothing.
-    pub fn wants(&self) -> bool {
-        self.wants
-    }
-
     /// A result begins.
     pub fn begin(&mut self, layout: Layout) {
         self.wants = self.room > 0;
@@ -94,23 +89,15 @@ impl Kept {
         (self.views, self.other) = (layout.views, Some(layout.other));
     }
 
-    /// Whole DataRow messages, one behind the other.
-    pub fn rows(&mut self, mut bytes: &[u8]) {
-        while self.wants
-            && let Some(&[_, a, b, c, d]) = bytes.first_chunk::<HEADER>()
-        {
-            let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX).saturating_add(1);
-            let Some((row, rest)) = bytes.split_at_checked(length) else { return };
-            self.message(row);
-            bytes = rest;
+    /// Whole DataRow or CopyData messages, one behind the other. Once it has enough, they cost it nothing.
+    pub fn rows(&mut self, bytes: &[u8]) {
+        if self.wants {
+            messages(bytes).all(|message| self.message(message));
         }
     }
 
-    /// One DataRow or CopyData message.
-    pub fn message(&mut self, bytes: &[u8]) {
-        if !self.wants {
-            return;
-        }
+    /// One DataRow or CopyData message. Returns whether the next one is wanted too.
+    fn message(&mut self, bytes: &[u8]) -> bool {
         let body = bytes.get(HEADER..).unwrap_or_default();
         let values = match bytes.first() {
             _ if self.room == 0 => None,
@@ -124,6 +111,7 @@ impl Kept {
             }
             _ => self.omit(),
         }
+        self.wants
     }
 
     /// A row came that is not shown, so later ones are not either.

@@ -78,12 +78,7 @@ impl Machine {
                 }
             }
             b'D' | b'd' => {
-                let (Some(rows), Some(flight)) = (&mut run.rows, &mut run.flight) else {
-                    return Err(MachineError::ServerTag(char::from(tag)));
-                };
-                if let Err(denial) = rows.message(bytes, flight, &mut run.tally, &mut out.client) {
-                    refuse(run, denial, out);
-                }
+                take_rows(run, bytes, 1, out)?;
             }
             b'c' => {
                 finish_rows(run, out);
@@ -106,7 +101,6 @@ impl Machine {
                 out.client.push(bytes);
             }
             b'C' | b'I' | b's' => {
-                flush_rows(run, out);
                 release(run, out);
                 self.completed(run, tag, &bytes).await?;
                 if !refused && run.refused.is_none() {
@@ -263,16 +257,20 @@ pub(super) fn refuse(run: &mut Run, denial: Denial, out: &mut Outbox) {
     out.cancel = true;
 }
 
-pub(super) fn flush_rows(run: &mut Run, out: &mut Outbox) {
-    let (Some(rows), Some(flight)) = (&mut run.rows, &mut run.flight) else { return };
-    if let Err(denial) = rows.flush(flight, &mut run.tally, &mut out.client) {
+/// Takes whole messages of rows, `count` of them.
+pub(super) fn take_rows(run: &mut Run, bytes: Bytes, count: usize, out: &mut Outbox) -> Result<(), MachineError> {
+    let (Some(rows), Some(flight)) = (&mut run.rows, &mut run.flight) else {
+        return Err(MachineError::ServerTag(bytes.first().copied().map_or('D', char::from)));
+    };
+    if let Err(denial) = rows.take(bytes, count, flight, &mut run.tally, &mut out.client) {
         refuse(run, denial, out);
     }
+    Ok(())
 }
 
+/// The end of COPY data: nothing incomplete may be left.
 fn finish_rows(run: &mut Run, out: &mut Outbox) {
-    let (Some(rows), Some(flight)) = (&mut run.rows, &mut run.flight) else { return };
-    if let Err(denial) = rows.finish(flight, &mut run.tally, &mut out.client) {
+    if let Some(Err(denial)) = run.rows.as_ref().map(Rows::finish) {
         refuse(run, denial, out);
     }
 }

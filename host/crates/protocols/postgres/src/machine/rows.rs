@@ -1,24 +1,16 @@
 //! What happens to the rows of one result: they pass as they are, are masked one by one, come to
 //! the policies in batches, or are refused.
 
-use std::{collections::HashMap, sync::Arc};
-
-use bytes::{Bytes, BytesMut};
-use sluicegate_core::{Batch, BatchColumn, CellMask, Denial, DenialKind, InFlight, Mask, MaskPlan, ResultSummary};
+use bytes::Bytes;
+use sluicegate_core::{Denial, DenialKind, InFlight, ResultSummary};
 
 pub use super::copy_rows::CopyMasker;
-use super::{outbox::Queue, output::Kept};
+use super::{masks::Masks, outbox::Queue, output::Kept};
 use crate::codec::{
-    frame::HEADER,
-    mask::{self, HashKey, MaskedField},
+    error::CodecError,
+    frame::{HEADER, messages},
     row::{self, DataRow, Edit},
-    value::{self, FieldType, Format},
 };
-
-/// A batch goes to the policies when it has so many rows.
-pub const BATCH_ROWS: usize = 256;
-/// Or so many bytes.
-pub const BATCH_BYTES: usize = 256 * 1024;
 
 /// What has reached the client of a result.
 #[derive(Default)]
@@ -34,6 +26,19 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Rows go on as they are.
+    fn pass(&mut self, bytes: Bytes, count: usize, out: &mut Queue) {
+        self.rows += count as u64;
+        self.sent(&bytes);
+        out.push(bytes);
+    }
+
+    /// So much of rows goes to the client.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.kept.rows(bytes);
+    }
+
     /// What is recorded of the end.
     pub fn summary(self, status: String, failed: bool) -> ResultSummary {
         let Self { rows, bytes, masked, kept } = self;
@@ -59,56 +64,54 @@ impl Rows {
     /// Whether the result may still be refused while it flows.
     pub fn is_refusable(&self) -> bool {
         match self {
-            Self::Masked(masker) => is_refusable(&masker.plan),
-            Self::Copy(masker) => is_refusable(masker.plan()),
+            Self::Masked(masker) => is_refusable(&masker.masks),
+            Self::Copy(masker) => is_refusable(masker.masks()),
             Self::Pass | Self::Closed | Self::Discard => false,
         }
     }
 
-    /// Takes a DataRow or a CopyData message.
-    pub fn message(
+    /// How many rows may be taken at once.
+    pub fn at_once(&self) -> usize {
+        match self {
+            Self::Pass | Self::Discard => usize::MAX,
+            Self::Masked(masker) => masker.masks.at_once(),
+            Self::Copy(masker) => masker.masks().at_once(),
+            Self::Closed => 1,
+        }
+    }
+
+    /// Takes whole messages of rows: DataRow or CopyData, `count` of them.
+    pub fn take(
         &mut self,
         bytes: Bytes,
+        count: usize,
         flight: &mut InFlight,
         tally: &mut Tally,
         out: &mut Queue,
     ) -> Result<(), Denial> {
         match self {
             Self::Pass => {
-                tally.rows += 1;
-                tally.bytes += bytes.len() as u64;
-                tally.kept.message(&bytes);
-                out.push(bytes);
+                tally.pass(bytes, count, out);
                 Ok(())
             }
-            Self::Masked(masker) => masker.row(bytes, flight, tally, out),
-            Self::Copy(masker) => masker.data(&bytes, flight, tally, out),
+            Self::Masked(masker) => masker.take(bytes, count, flight, tally, out),
+            Self::Copy(masker) => masker.take(&bytes, flight, tally, out),
             Self::Closed => Err(Denial::gate("the target sent rows that nobody decided on")),
             Self::Discard => Ok(()),
         }
     }
 
-    /// Sends on what was kept back to fill a batch. Call it at the end of a result and when the
-    /// server pauses.
-    pub fn flush(&mut self, flight: &mut InFlight, tally: &mut Tally, out: &mut Queue) -> Result<(), Denial> {
-        match self {
-            Self::Masked(masker) => masker.flush(flight, tally, out),
-            Self::Copy(masker) => masker.flush(flight, tally, out),
-            Self::Pass | Self::Closed | Self::Discard => Ok(()),
-        }
-    }
-
     /// The end of a COPY: nothing incomplete may be left.
-    pub fn finish(&mut self, flight: &mut InFlight, tally: &mut Tally, out: &mut Queue) -> Result<(), Denial> {
+    pub fn finish(&self) -> Result<(), Denial> {
         match self {
-            Self::Copy(masker) => masker.finish(flight, tally, out),
-            _ => self.flush(flight, tally, out),
+            Self::Copy(masker) => masker.finish(),
+            _ => Ok(()),
         }
     }
 }
 
-fn is_refusable(plan: &MaskPlan) -> bool {
-    plan.inspects() || plan.max_rows.is_some()
+fn is_refusable(masks: &Masks) -> bool {
+    masks.inspects() || masks.max_rows().is_some()
 }
 
 /// The refusal of a result that is too long.
@@ -117,178 +120,85 @@ pub fn too_many_rows(limit: u64) -> Denial {
     Denial::of(DenialKind::Policy, reason)
 }
 
-/// The masks that a batch got, by row and column.
-pub struct Cells(HashMap<(u32, u32), Mask>);
-
-impl Cells {
-    /// Brings together what several policies said.
-    pub fn new(cells: Vec<CellMask>) -> Self {
-        let mut masks: HashMap<(u32, u32), Mask> = HashMap::with_capacity(cells.len());
-        for CellMask { row, column, mask } in cells {
-            let mask = match masks.remove(&(row, column)) {
-                Some(before) => before.stricter(mask),
-                None => mask,
-            };
-            masks.insert((row, column), mask);
-        }
-        Self(masks)
-    }
-
-    /// What happens to a value, given what the plan says about its column.
-    pub fn mask(&self, row: u32, column: u32, planned: Option<&Mask>) -> Option<Mask> {
-        if self.0.is_empty() {
-            return planned.cloned();
-        }
-        match (self.0.get(&(row, column)), planned) {
-            (Some(cell), Some(planned)) => Some(cell.clone().stricter(planned.clone())),
-            (cell, planned) => cell.or(planned).cloned(),
-        }
-    }
-}
-
-/// Collects a batch, column by column.
-pub struct BatchBuilder {
-    batch: Batch,
-}
-
-impl BatchBuilder {
-    /// A batch of the columns that `plan` inspects.
-    pub fn new(plan: &MaskPlan, first_row: u64) -> Self {
-        let inspected = (0_u32..).zip(&plan.columns).filter(|(_, column)| column.inspect);
-        let columns = inspected
-            .map(|(column, _)| BatchColumn { column, offsets: vec![0], bytes: Vec::new(), nulls: Vec::new() })
-            .collect();
-        Self { batch: Batch { first_row, rows: 0, columns } }
-    }
-
-    /// Adds a row; `value` gives the field of a column, rendered into the buffer, or says that it is
-    /// NULL.
-    pub fn row(&mut self, mut value: impl FnMut(u32, &mut Vec<u8>) -> bool) {
-        for column in &mut self.batch.columns {
-            if !value(column.column, &mut column.bytes) {
-                column.nulls.push(self.batch.rows);
-            }
-            column.offsets.push(u32::try_from(column.bytes.len()).unwrap_or(u32::MAX));
-        }
-        self.batch.rows += 1;
-    }
-
-    /// The batch.
-    pub fn finish(self) -> Batch {
-        self.batch
-    }
-}
-
 /// Masks the rows of a result.
 pub struct Masker {
-    plan: MaskPlan,
-    columns: Vec<(FieldType, Format)>,
-    key: Arc<HashKey>,
-    kept: Vec<Bytes>,
-    kept_bytes: usize,
+    masks: Masks,
     /// Rows that came.
     seen: u64,
     scratch: Vec<u8>,
 }
 
 impl Masker {
-    /// A masker that carries out `plan` on columns of these types and formats.
-    pub fn new(plan: MaskPlan, columns: impl Iterator<Item = (FieldType, Format)>, key: Arc<HashKey>) -> Self {
-        Self { plan, columns: columns.collect(), key, kept: Vec::new(), kept_bytes: 0, seen: 0, scratch: Vec::new() }
+    /// A masker that carries these out.
+    pub fn new(masks: Masks) -> Self {
+        Self { masks, seen: 0, scratch: Vec::new() }
     }
 
-    fn row(&mut self, bytes: Bytes, flight: &mut InFlight, tally: &mut Tally, out: &mut Queue) -> Result<(), Denial> {
-        self.seen += 1;
-        if let Some(limit) = self.plan.max_rows.filter(|limit| self.seen > *limit) {
-            self.flush(flight, tally, out)?;
-            return Err(too_many_rows(limit));
-        }
-        if !self.plan.inspects() {
-            return self.write(&bytes, 0, &Cells::new(Vec::new()), tally, out);
-        }
-        self.kept_bytes += bytes.len();
-        self.kept.push(bytes);
-        if self.kept.len() >= BATCH_ROWS || self.kept_bytes >= BATCH_BYTES {
-            self.flush(flight, tally, out)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn flush(&mut self, flight: &mut InFlight, tally: &mut Tally, out: &mut Queue) -> Result<(), Denial> {
-        if self.kept.is_empty() {
-            return Ok(());
-        }
-        let kept = std::mem::take(&mut self.kept);
-        self.kept_bytes = 0;
-        let cells = Cells::new(flight.rows(&self.batch(&kept)?)?);
-        for (index, bytes) in (0_u32..).zip(&kept) {
-            self.write(bytes, index, &cells, tally, out)?;
-        }
-        Ok(())
-    }
-
-    fn batch(&self, kept: &[Bytes]) -> Result<Batch, Denial> {
-        let arrived = self.seen - kept.len().min(usize::try_from(self.seen).unwrap_or(usize::MAX)) as u64;
-        let mut builder = BatchBuilder::new(&self.plan, arrived);
-        for bytes in kept {
-            let fields = self.parse(bytes)?.fields().collect::<Vec<_>>();
-            builder.row(|column, text| {
-                let index = column as usize;
-                let (Some(Some(value)), Some((kind, format))) = (fields.get(index), self.columns.get(index)) else {
-                    return false;
-                };
-                value::render(value, *kind, *format, text);
-                true
-            });
-        }
-        Ok(builder.finish())
-    }
-
-    fn parse<'a>(&self, bytes: &'a [u8]) -> Result<DataRow<'a>, Denial> {
-        let row = DataRow::parse(bytes.get(HEADER..).unwrap_or_default()).map_err(|e| Denial::gate(e.to_string()))?;
-        if row.len() == self.columns.len() {
-            return Ok(row);
-        }
-        Err(Denial::gate("the target sent a row whose columns are not those it described"))
-    }
-
-    fn write(
+    /// What one call is given goes to the policies as one batch.
+    fn take(
         &mut self,
-        bytes: &[u8],
-        number: u32,
-        cells: &Cells,
+        mut bytes: Bytes,
+        mut count: usize,
+        flight: &mut InFlight,
         tally: &mut Tally,
         out: &mut Queue,
     ) -> Result<(), Denial> {
-        let row = self.parse(bytes)?;
-        let (plan, columns, key) = (&self.plan, &self.columns, &self.key);
-        let (mut masked, mut size) = (0, 0);
-        let scratch = &mut self.scratch;
-        let mut edit = |index: usize, value: Option<&[u8]>, text: &mut Vec<u8>| {
-            let planned = plan.columns.get(index).and_then(|column| column.mask.as_ref());
-            let column = u32::try_from(index).unwrap_or(u32::MAX);
-            let (Some(mask), Some(_)) = (cells.mask(number, column, planned), value) else { return Edit::Keep };
-            masked += 1;
-            let Some((kind, format)) = columns.get(index) else { return Edit::Null };
-            match mask::apply(&mask, value, *kind, *format, key, text) {
-                MaskedField::Null => Edit::Null,
-                MaskedField::Bytes => Edit::Replace,
+        let room = self.masks.max_rows().map(|limit| limit.saturating_sub(self.seen));
+        let surplus = room.and_then(|room| usize::try_from(room).ok()).filter(|room| count > *room);
+        if let Some(room) = surplus {
+            count = room;
+            bytes.truncate(messages(&bytes).take(count).map(<[u8]>::len).sum());
+        }
+        if self.masks.inspects() && count > 0 {
+            self.masks.begin_batch(self.seen);
+            for message in messages(&bytes) {
+                self.masks.show(parse(message, &self.masks)?.fields().map(|value| value.map(Into::into)));
             }
-        };
-        let mut written = Ok(());
-        out.write(|out: &mut BytesMut| {
-            let before = out.len();
-            written = row::rewrite(row, out, scratch, &mut edit);
-            size = out.len() - before;
-            if written.is_ok() && tally.kept.wants() {
-                tally.kept.message(out.get(before..).unwrap_or_default());
-            }
-        });
-        written.map_err(|error| Denial::gate(error.to_string()))?;
-        tally.rows += 1;
-        tally.bytes += size as u64;
-        tally.masked += masked;
-        Ok(())
+            self.masks.ask(flight)?;
+        }
+        self.seen += count as u64;
+        if self.masks.touches() {
+            self.write(&bytes, tally, out)?;
+        } else {
+            tally.pass(bytes, count, out);
+        }
+        match (surplus, self.masks.max_rows()) {
+            (Some(_), Some(limit)) => Err(too_many_rows(limit)),
+            _ => Ok(()),
+        }
     }
+
+    fn write(&mut self, bytes: &[u8], tally: &mut Tally, out: &mut Queue) -> Result<(), Denial> {
+        let Self { masks, scratch, .. } = self;
+        let mut written = Ok(());
+        out.write(|out| {
+            let before = out.len();
+            written = (0_u32..).zip(messages(bytes)).try_for_each(|(number, message)| {
+                let row = parse(message, masks)?;
+                let edited = row::rewrite(row, out, scratch, |index, value, text| {
+                    let edit = masks.edit(number, index, value, text);
+                    tally.masked += u64::from(edit != Edit::Keep);
+                    edit
+                });
+                edited.map_err(unreadable)?;
+                tally.rows += 1;
+                Ok(())
+            });
+            tally.sent(out.get(before..).unwrap_or_default());
+        });
+        written
+    }
+}
+
+fn parse<'a>(message: &'a [u8], masks: &Masks) -> Result<DataRow<'a>, Denial> {
+    let row = DataRow::parse(message.get(HEADER..).unwrap_or_default()).map_err(unreadable)?;
+    if row.len() == masks.width() {
+        return Ok(row);
+    }
+    Err(Denial::gate("the target sent a row whose columns are not those it described"))
+}
+
+/// The refusal of rows that cannot be read.
+pub fn unreadable(error: CodecError) -> Denial {
+    Denial::gate(error.to_string())
 }

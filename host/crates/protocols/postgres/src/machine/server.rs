@@ -4,36 +4,29 @@
 use bytes::Bytes;
 use sluicegate_core::Denial;
 
-use super::{Machine, MachineError, Outbox, Rest, expect::Expect, results::refuse, rows::Rows, settings, whole};
+use super::{
+    Machine, MachineError, Outbox, Rest,
+    expect::Expect,
+    results::{refuse, take_rows},
+    rows::Rows,
+    settings, whole,
+};
 use crate::codec::{frame::Frame, message};
 
 impl Machine {
-    /// Whether rows are forwarded as they are now, so that many may be taken at once.
-    pub fn passes_rows(&self) -> bool {
+    /// How many rows may be taken at once now; none where the next message must be taken by itself.
+    pub fn takes_rows(&self) -> Option<usize> {
         match self.waiting.front() {
-            Some(Expect::Query(run) | Expect::Execute(run)) => run.confirmed && matches!(run.rows, Some(Rows::Pass)),
-            _ => false,
+            Some(Expect::Query(run) | Expect::Execute(run)) if run.confirmed => run.rows.as_ref().map(Rows::at_once),
+            _ => None,
         }
     }
 
-    /// Takes whole rows that pass. Only while [`Machine::passes_rows`].
-    pub fn rows(&mut self, bytes: Bytes, count: u64, out: &mut Outbox) {
-        if let Some(Expect::Query(run) | Expect::Execute(run)) = self.waiting.front_mut() {
-            run.tally.rows += count;
-            run.tally.bytes += bytes.len() as u64;
-            if run.tally.kept.wants() {
-                run.tally.kept.rows(&bytes);
-            }
-            out.client.push(bytes);
-        }
-    }
-
-    /// The server pauses: rows that wait for a batch to fill go on.
-    pub fn pause(&mut self, out: &mut Outbox) {
-        let Some(Expect::Query(run) | Expect::Execute(run)) = self.waiting.front_mut() else { return };
-        let (Some(rows), Some(flight)) = (&mut run.rows, &mut run.flight) else { return };
-        if let Err(denial) = rows.flush(flight, &mut run.tally, &mut out.client) {
-            refuse(run, denial, out);
+    /// Takes `count` rows, as whole messages. Only while [`Machine::takes_rows`], and no more than it says.
+    pub fn rows(&mut self, bytes: Bytes, count: usize, out: &mut Outbox) -> Result<(), MachineError> {
+        match self.waiting.front_mut() {
+            Some(Expect::Query(run) | Expect::Execute(run)) => take_rows(run, bytes, count, out),
+            _ => Err(MachineError::ServerTag('D')),
         }
     }
 

@@ -104,7 +104,7 @@ impl Flight for Open {
         ResultRuling::default()
     }
 
-    fn rows(&mut self, _batch: &sluicegate_core::Batch) -> RowsRuling {
+    fn rows(&mut self, _batch: &Arc<sluicegate_core::Batch>) -> RowsRuling {
         RowsRuling::default()
     }
 }

@@ -293,7 +293,7 @@ impl Flight for Results {
         ruling
     }
 
-    fn rows(&mut self, _batch: &sluicegate_core::Batch) -> RowsRuling {
+    fn rows(&mut self, _batch: &Arc<sluicegate_core::Batch>) -> RowsRuling {
         RowsRuling::default()
     }
 }

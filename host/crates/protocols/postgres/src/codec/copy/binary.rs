@@ -9,6 +9,9 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// A column count of -1 ends the data.
 pub(super) const TRAILER: [u8; 2] = [0xff, 0xff];
 
+/// What stands before each field.
+pub(super) const LENGTH: usize = 4;
+
 /// A header that is longer holds something that no server has ever written.
 const MAX_EXTENSION: u32 = 64 * 1024;
 
@@ -61,7 +64,7 @@ pub(super) fn split(row: &[u8]) -> Result<Vec<Span>, CodecError> {
         let start = row.len() - rest.len();
         let end = start + length.unwrap_or(0);
         rest = row.get(end..).ok_or(CodecError::Copy("a row ends early"))?;
-        spans.push(Span { range: start..end, is_null: length.is_none() });
+        spans.push(Span { range: start..end, is_null: length.is_none(), is_plain: true });
     }
     Ok(spans)
 }

@@ -71,7 +71,8 @@ pub(super) fn split(row: &[u8], options: &CsvOptions, columns: usize) -> Result<
     let mut start = 0;
     loop {
         let rest = line.get(start..).unwrap_or_default();
-        let length = if rest.first() == Some(&options.quote) {
+        let is_quoted = rest.first() == Some(&options.quote);
+        let length = if is_quoted {
             quoted_length(rest, options)?
         } else {
             let length = memchr::memchr(options.delimiter, rest).unwrap_or(rest.len());
@@ -83,7 +84,7 @@ pub(super) fn split(row: &[u8], options: &CsvOptions, columns: usize) -> Result<
         let end = start + length;
         // A quoted field is never NULL, whatever it holds.
         let is_null = line.get(start..end) == Some(&options.null[..]);
-        spans.push(Span { range: start..end, is_null });
+        spans.push(Span { range: start..end, is_null, is_plain: !is_quoted });
         match line.get(end) {
             None => return Ok(spans),
             Some(byte) if *byte == options.delimiter && spans.len() < columns => start = end + 1,

@@ -14,24 +14,31 @@ fn csv(delimiter: u8, quote: u8, escape: u8, null: &[u8]) -> CopyFormat {
     CopyFormat::Csv(CsvOptions { delimiter, quote, escape, null: null.to_vec(), ..CsvOptions::default() })
 }
 
-/// Data as the server writes them: the rows of a reader whose every field is replaced.
+/// Data as the server writes them.
 fn data(format: &CopyFormat, rows: &[Row]) -> Vec<u8> {
     let mut out = BytesMut::new();
     if *format == CopyFormat::Binary {
         out.put_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
     }
     for row in rows {
-        let spans = vec![Span { range: 0..0, is_null: false }; row.len()];
-        let blank =
-            CopyRow { format: Arc::new(format.clone()), lead: Bytes::new(), bytes: Bytes::new(), fields: spans };
-        let edit = |index: usize, _: Option<&[u8]>, value: &mut Vec<u8>| match &row[index] {
-            None => Edit::Null,
-            Some(new) => {
-                value.extend_from_slice(new);
-                Edit::Replace
-            }
+        let put = |out: &mut BytesMut, index: usize, value: Option<&[u8]>| match format {
+            CopyFormat::Text(options) => super::text::put(value, options, out),
+            CopyFormat::Csv(options) => super::csv::put(value, index, row.len(), options, out),
+            CopyFormat::Binary => binary::put(value, out).unwrap(),
         };
-        blank.rewrite(&mut out, &mut Vec::new(), edit).unwrap();
+        let delimiter = match format {
+            CopyFormat::Text(options) => Some(options.delimiter),
+            CopyFormat::Csv(options) => Some(options.delimiter),
+            CopyFormat::Binary => None,
+        };
+        if *format == CopyFormat::Binary {
+            out.put_u16(u16::try_from(row.len()).unwrap());
+        }
+        for (index, value) in row.iter().enumerate() {
+            out.extend(delimiter.filter(|_| index > 0));
+            put(&mut out, index, value.as_deref());
+        }
+        out.extend(delimiter.map(|_| b'\n'));
     }
     if *format == CopyFormat::Binary {
         out.put_slice(&binary::TRAILER);

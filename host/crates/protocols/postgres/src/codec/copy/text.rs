@@ -1,7 +1,7 @@
 //! COPY's text format: `CopyAttributeOutText` in `src/backend/commands/copyto.c`. The server
 //! escapes every line break, so a bare one always ends a row.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 
@@ -57,32 +57,32 @@ pub(super) fn split(row: &[u8], options: &TextOptions, columns: usize) -> Result
     if columns == 0 && line.is_empty() {
         return Ok(spans);
     }
-    let mut start = 0;
-    let mut at = 0;
+    let (mut start, mut at, mut is_plain) = (0, 0, true);
     while let Some(found) = line.get(at..).and_then(|rest| memchr::memchr2(b'\\', options.delimiter, rest)) {
         at += found;
         if line.get(at) == Some(&b'\\') {
+            is_plain = false;
             at += 2;
         } else {
-            spans.push(span(line, start, at, options)?);
+            spans.push(span(line, start..at, is_plain, options)?);
             at += 1;
-            start = at;
+            (start, is_plain) = (at, true);
         }
         if spans.len() > columns {
             return Err(CodecError::CopyColumns { expected: columns, found: spans.len() + 1 });
         }
     }
-    spans.push(span(line, start, line.len(), options)?);
+    spans.push(span(line, start..line.len(), is_plain, options)?);
     Ok(spans)
 }
 
-fn span(line: &[u8], start: usize, end: usize, options: &TextOptions) -> Result<Span, CodecError> {
-    let raw = line.get(start..end).unwrap_or_default();
+fn span(line: &[u8], range: Range<usize>, is_plain: bool, options: &TextOptions) -> Result<Span, CodecError> {
+    let raw = line.get(range.clone()).unwrap_or_default();
     let is_null = raw == options.null;
-    if !is_null && !is_well_escaped(raw, options.delimiter) {
+    if !is_null && !is_plain && !is_well_escaped(raw, options.delimiter) {
         return Err(CodecError::Copy("a backslash stands where the server writes none"));
     }
-    Ok(Span { range: start..end, is_null })
+    Ok(Span { range, is_null, is_plain })
 }
 
 fn is_well_escaped(raw: &[u8], delimiter: u8) -> bool {
@@ -97,10 +97,8 @@ fn is_well_escaped(raw: &[u8], delimiter: u8) -> bool {
     true
 }
 
-pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'\\', raw).is_none() {
-        return Cow::Borrowed(raw);
-    }
+/// The value of a field that is escaped.
+pub(super) fn unescape(raw: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(raw.len());
     let mut bytes = raw.iter();
     while let Some(&byte) = bytes.next() {
@@ -118,7 +116,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
             byte => byte,
         });
     }
-    Cow::Owned(value)
+    value
 }
 
 pub(super) fn put(value: Option<&[u8]>, options: &TextOptions, out: &mut BytesMut) {
