@@ -85,7 +85,7 @@ impl ProtocolTarget {
     /// Whether it could be made ready to dial: its certificate authorities and how they are used.
     pub fn try_out(&self) -> Result<(), TlsError> {
         match self {
-            Self::Postgres(target) => sluicegate_postgres::Target::prepare(target.clone()).map(drop),
+            Self::Postgres(target) => sluicegate_postgres::Target::prepare(target).map(drop),
         }
     }
 }

@@ -48,7 +48,7 @@ impl ProtocolServer for Postgres {
         let mut prepared = HashMap::new();
         for target in targets {
             let ProtocolTarget::Postgres(config) = &target.settings;
-            let dialled = sluicegate_postgres::Target::prepare(config.clone())
+            let dialled = sluicegate_postgres::Target::prepare(config)
                 .with_context(|| format!("target `{}`", target.name))?;
             prepared.insert(target.name.clone(), dialled);
         }

@@ -46,7 +46,7 @@ fn server() -> Server {
 type Expected = fn(&DialError) -> bool;
 
 struct Attempt {
-    target: Arc<Target>,
+    target: Vec<Arc<Target>>,
     _password: NamedTempFile,
 }
 
@@ -61,14 +61,15 @@ fn attempt(server: &Server, user: &str, more: &str) -> Attempt {
     if !more.contains("password") {
         text += &format!("password = {{ file = \"{path}\" }}\n");
     }
-    let target = Arc::new(Target::prepare(toml::from_str(&text).unwrap()).unwrap());
+    let places = Target::prepare(&toml::from_str(&text).unwrap()).unwrap();
+    let target = places.into_iter().map(Arc::new).collect();
     Attempt { target, _password: password }
 }
 
 async fn dialled(attempt: &Attempt, settings: &[(&str, &str)]) -> Result<Upstream, DialError> {
     let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let (permit, _gated) = permit("alice", "psql").await;
-    dial(permit, &attempt.target, StartupParams { settings }).await
+    dial(permit, &attempt.target, &StartupParams { settings }).await.map(|(_, upstream)| upstream)
 }
 
 /// The first column of the first row.

@@ -31,9 +31,9 @@ where
         "address = \"{}\"\ndatabase = \"d\"\nusername = \"u\"\npassword = {{ env = \"HOME\" }}\n{more}",
         listener.local_addr().unwrap()
     );
-    let target = Arc::new(Target::prepare(toml::from_str(&text).unwrap()).unwrap());
+    let target = Target::prepare(&toml::from_str(&text).unwrap()).unwrap().into_iter().map(Arc::new).collect::<Vec<_>>();
     let (permit, _gated) = permit("alice", "psql").await;
-    let dialling = tokio::spawn(async move { dial(permit, &target, StartupParams::default()).await });
+    let dialling = tokio::spawn(async move { dial(permit, &target, &StartupParams::default()).await.map(|(_, upstream)| upstream) });
     let (stream, _) = listener.accept().await.unwrap();
     let serving = tokio::spawn(script(stream));
     (dialling.await.unwrap(), serving)

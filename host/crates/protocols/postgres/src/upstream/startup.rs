@@ -25,7 +25,7 @@ pub struct StartupParams {
 pub(super) fn for_session(
     config: &TargetConfig,
     session: &Session,
-    startup: StartupParams,
+    startup: &StartupParams,
 ) -> Result<BytesMut, DialError> {
     let id = session.id.to_string();
     let application = application_name(&session.application, &session.identity.user);

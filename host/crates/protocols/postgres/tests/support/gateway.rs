@@ -97,7 +97,7 @@ impl Gateway {
         gate.set_targets(HashMap::from([("orders".to_owned(), access)]));
         let address = format!("localhost:{}", server.port);
         let text = format!("address = \"{address}\"\ndatabase = \"postgres\"\nusername = \"postgres\"\n{more}");
-        let target = Target::prepare(toml::from_str(&text).unwrap()).unwrap();
+        let target = Target::prepare(&toml::from_str(&text).unwrap()).unwrap();
         let gateway = Server::new(ServerParts {
             gate: Arc::new(gate),
             hash_key: Arc::new(HashKey::new([7; 32])),
