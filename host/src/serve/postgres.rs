@@ -55,6 +55,10 @@ impl ProtocolServer for Postgres {
         Ok(Box::new(move || self.0.set_targets(prepared)))
     }
 
+    fn forget(&self) {
+        self.0.forget_connections();
+    }
+
     fn serve(self: Arc<Self>, listener: Listener, stop: Stop) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(Arc::clone(&self.0).serve(listener, stop))
     }

@@ -1,7 +1,7 @@
 //! What a `[[target]]` of protocol `postgres` says, and the target made ready to dial. The keys that
 //! every protocol's targets share (`name`, `protocol`, `allow`, `policy`) are the host's to read.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
@@ -17,6 +17,7 @@ pub const ALPN: &[u8] = b"postgresql";
 const DEFAULT_CONNECT_TIMEOUT: u64 = 10;
 const MAX_CONNECT_TIMEOUT: u64 = 300;
 const MAX_ADDRESSES: usize = 8;
+const REUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// The target as configured.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -38,6 +39,10 @@ pub struct TargetConfig {
     /// Seconds from the first packet until the server is ready for a query, 1 to 300.
     #[serde(default = "default_timeout", deserialize_with = "timeout")]
     pub connect_timeout: u64,
+    /// How long the connection of a session that has ended waits for the next session of the same identity.
+    /// Default: it ends with its session.
+    #[serde(default, deserialize_with = "reuse")]
+    pub reuse: Option<Duration>,
     /// Whether commands that need an approval are held inside a transaction. Default: `allow`.
     #[serde(default)]
     pub hold_in_transaction: HoldInTransaction,
@@ -226,6 +231,15 @@ fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> 
     }
 }
 
+fn reuse<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let wrong = |text: &str| D::Error::custom(format!("`reuse` is `{text}`, but must be 1s to 10min, such as `30s`"));
+    let text = String::deserialize(deserializer)?;
+    match humantime::parse_duration(&text) {
+        Ok(time) if REUSE.contains(&time) => Ok(Some(time)),
+        _ => Err(wrong(&text.escape_debug().to_string())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +286,12 @@ mod tests {
         }
         assert!(target("address = \"db:1\"\nsslmode = \"prefer\"").is_err());
         assert!(target("address = \"db:1\"\nconnect_timeout = 0").is_err());
+        for wrong in ["500ms", "11min", "soon", "30"] {
+            let error = target(&format!("address = \"db:1\"\nreuse = \"{wrong}\"")).unwrap_err().to_string();
+            assert!(error.contains("`reuse`") && error.contains(wrong), "{error}");
+        }
+        let reused = target("address = \"db:1\"\nreuse = \"30s\"").unwrap();
+        assert_eq!(reused.reuse, Some(Duration::from_secs(30)));
         assert!(target("address = \"db:1\"\npasword = { env = \"X\" }").is_err());
     }
 }

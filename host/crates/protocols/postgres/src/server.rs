@@ -23,7 +23,8 @@ use crate::{
     handshake::{self, Request, Start},
     machine::{Machine, Shared},
     registry::Registry,
-    session, upstream,
+    session,
+    upstream::{self, Lease, Route},
 };
 
 /// How long a client may take until it is admitted.
@@ -46,20 +47,24 @@ pub struct ServerParts {
 
 /// A target at one of its addresses.
 struct Place {
-    target: Arc<Target>,
+    route: Route,
     /// What the sessions share that are there. Servers at two addresses may differ, so that each has a
     /// catalog of its own.
     shared: Arc<Shared>,
 }
 
-impl Borrow<Arc<Target>> for Place {
-    fn borrow(&self) -> &Arc<Target> {
-        &self.target
+impl Borrow<Route> for Place {
+    fn borrow(&self) -> &Route {
+        &self.route
     }
 }
 
 /// Where each target is, by its name, in the order in which its addresses are tried.
 type Targets = HashMap<String, Vec<Place>>;
+
+fn forget(targets: &Targets) {
+    targets.values().flatten().for_each(|place| place.route.close());
+}
 
 /// Serves clients. One serves every listener of the protocol.
 pub struct Server {
@@ -84,14 +89,21 @@ impl Server {
             let before = former.get(&name).map_or(&[][..], Vec::as_slice);
             let place = |target| {
                 let target = Arc::new(target);
-                let same = before.iter().find(|place| place.target.is_same(&target));
+                let same = before.iter().find(|place| place.route.target().is_same(&target));
                 // Its authorities' file may have changed all the same.
                 let shared = same.map_or_else(|| Arc::new(self.shared(&target)), |same| Arc::clone(&same.shared));
-                Place { target, shared }
+                Place { route: Route::new(target), shared }
             };
             (name, places.into_iter().map(place).collect())
         });
         self.targets.store(Arc::new(next.collect()));
+        forget(&former);
+    }
+
+    /// Ends the connections that wait for their identity's next session; until targets are set again there are
+    /// none. To be called before users change: what somebody left belongs to nobody who has only the name.
+    pub fn forget_connections(&self) {
+        forget(&self.targets.load());
     }
 
     fn shared(&self, target: &Arc<Target>) -> Shared {
@@ -150,6 +162,7 @@ impl Server {
         slot: Slot,
         stop: Stop,
     ) -> Result<(), SessionError> {
+        let before = self.targets.load_full();
         let admitted = handshake::admit(stream, start, peer, &self.parts.gate, &self.analyser);
         let admitted = tokio::time::timeout(START_TIMEOUT, admitted).await;
         let (permit, mut gated, params) = admitted.map_err(|_| SessionError::Timeout)??;
@@ -159,7 +172,9 @@ impl Server {
             gated.close("the target was just removed").await;
             return Err(sluicegate_core::Refusal::Target(gated.session().target.to_string()).into());
         };
-        let (place, upstream) = match upstream::dial(permit, places, &params).await {
+        // Where the configuration changed meanwhile, the identity may not be who has that name now.
+        let reuse = Arc::ptr_eq(&before, &targets);
+        let (place, upstream, lease) = match upstream::dial(permit, places, &params, reuse).await {
             Ok(dialled) => dialled,
             Err(error) => {
                 let session = gated.session().id;
@@ -168,7 +183,8 @@ impl Server {
                 return Err(error.into());
             }
         };
-        let machine = Machine::new(gated, Arc::clone(&place.shared), &upstream.parameters, &params.settings);
-        session::run(stream, upstream, machine, &self.registry, stop).await
+        let (shared, reading) = (Arc::clone(&place.shared), lease.as_ref().map(Lease::reading));
+        let machine = Machine::new(gated, shared, upstream.parameters.clone(), &params.settings, reading);
+        session::run(stream, upstream, lease, machine, &self.registry, stop).await
     }
 }

@@ -46,7 +46,7 @@ fn server() -> Server {
 type Expected = fn(&DialError) -> bool;
 
 struct Attempt {
-    target: Vec<Arc<Target>>,
+    routes: Vec<Route>,
     _password: NamedTempFile,
 }
 
@@ -61,15 +61,13 @@ fn attempt(server: &Server, user: &str, more: &str) -> Attempt {
     if !more.contains("password") {
         text += &format!("password = {{ file = \"{path}\" }}\n");
     }
-    let places = Target::prepare(&toml::from_str(&text).unwrap()).unwrap();
-    let target = places.into_iter().map(Arc::new).collect();
-    Attempt { target, _password: password }
+    Attempt { routes: support::routes(&text), _password: password }
 }
 
 async fn dialled(attempt: &Attempt, settings: &[(&str, &str)]) -> Result<Upstream, DialError> {
     let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let (permit, _gated) = permit("alice", "psql").await;
-    dial(permit, &attempt.target, &StartupParams { settings }).await.map(|(_, upstream)| upstream)
+    dial(permit, &attempt.routes, &StartupParams { settings }, false).await.map(|(_, upstream, _)| upstream)
 }
 
 /// The first column of the first row.

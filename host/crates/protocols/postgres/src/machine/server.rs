@@ -58,6 +58,7 @@ impl Machine {
             b'S' => {
                 let (name, value) = message::parameter_status(&bytes).map_err(MachineError::Server)?;
                 self.settings.reported(&name, &value);
+                self.parameters.set(name, value);
                 out.client.push(bytes);
             }
             b'E' => self.error(bytes, out).await?,
