@@ -48,8 +48,8 @@ impl ProtocolServer for Postgres {
         let mut prepared = HashMap::new();
         for target in targets {
             let ProtocolTarget::Postgres(config) = &target.settings;
-            let dialled = sluicegate_postgres::Target::prepare(config)
-                .with_context(|| format!("target `{}`", target.name))?;
+            let dialled =
+                sluicegate_postgres::Target::prepare(config).with_context(|| format!("target `{}`", target.name))?;
             prepared.insert(target.name.clone(), dialled);
         }
         Ok(Box::new(move || self.0.set_targets(prepared)))

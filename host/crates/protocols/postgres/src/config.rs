@@ -62,7 +62,8 @@ pub enum HoldInTransaction {
 impl TargetConfig {
     /// The mode in force.
     pub fn tls_mode(&self) -> TlsMode {
-        let default = if self.address.iter().all(Address::is_loopback) { TlsMode::Disable } else { TlsMode::VerifyFull };
+        let default =
+            if self.address.iter().all(Address::is_loopback) { TlsMode::Disable } else { TlsMode::VerifyFull };
         self.sslmode.unwrap_or(default)
     }
 }

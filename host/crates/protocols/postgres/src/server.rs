@@ -87,7 +87,7 @@ impl Server {
         let former = self.targets.load();
         let next = targets.into_iter().map(|(name, places)| {
             let before = former.get(&name).map_or(&[][..], Vec::as_slice);
-            let place = |target| {
+            let place = |target: Target| {
                 let target = Arc::new(target);
                 let same = before.iter().find(|place| place.route.target().is_same(&target));
                 // Its authorities' file may have changed all the same.

@@ -44,7 +44,7 @@ async fn answers(answer: &'static [u8]) -> String {
 
 fn error(fields: &[u8]) -> &'static [u8] {
     let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
-    [b"E", &length[..], fields].concat().leak()
+    [&b"E"[..], &length, fields].concat().leak()
 }
 
 fn nobody() -> String {
@@ -79,12 +79,12 @@ async fn the_first_address_that_serves_is_taken() {
     let (one, other, gone) = (at(&one), at(&other), nobody());
     for more in ["username = \"postgres\"", "username = \"postgres\"\nreuse = \"1min\""] {
         for (list, expected) in [
-            (&[&*one, &other][..], &one),
-            (&[&*other, &one], &other),
-            (&[&*gone, &other], &other),
-            (&["nowhere.invalid:5432", &other], &other),
-            (&[&*starting, &other, &one], &other),
-            (&[&*silent, &other], &other),
+            (&[&*one, &*other][..], &one),
+            (&[&*other, &*one][..], &other),
+            (&[&*gone, &*other][..], &other),
+            (&["nowhere.invalid:5432", &*other][..], &other),
+            (&[&*starting, &*other, &*one][..], &other),
+            (&[&*silent, &*other][..], &other),
         ] {
             let started = Instant::now();
             let found = reached(&(addresses(list) + more)).await;
@@ -154,8 +154,8 @@ async fn sessions_move_to_the_next_server_with_all_that_belongs_to_it() {
 async fn a_target_that_stalls_or_babbles_is_a_clear_error_within_its_time() {
     for (answer, code, words) in [
         (&b""[..], "08001", "cannot be reached"),
-        (b"HTTP/1.1 400 Bad Request\r\n", "08P01", "did not answer as a PostgreSQL server does"),
-        (b"E", "08001", "cannot be reached"),
+        (&b"HTTP/1.1 400 Bad Request\r\n"[..], "08P01", "did not answer as a PostgreSQL server does"),
+        (&b"E"[..], "08001", "cannot be reached"),
         (error(STARTING_UP), "57P03", "starting up"),
     ] {
         let address = answers(answer).await;

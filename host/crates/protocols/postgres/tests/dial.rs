@@ -10,16 +10,13 @@
 
 mod support;
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{io::Write as _, time::Duration};
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::{backend::Message, frontend};
 use sluicegate_net::MaybeTls;
-use sluicegate_postgres::{
-    config::Target,
-    upstream::{DialError, StartupParams, Upstream, dial},
-};
+use sluicegate_postgres::upstream::{DialError, Route, StartupParams, Upstream, dial};
 use support::{admit::permit, server::Server};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

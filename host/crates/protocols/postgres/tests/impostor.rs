@@ -8,10 +8,7 @@ use std::{fs, future::Future, sync::Arc, time::Duration};
 
 use rcgen::{CertificateParams, KeyPair};
 use sluicegate_net::{MaybeTls, ServerTls, TlsError, TlsFiles};
-use sluicegate_postgres::{
-    Target,
-    upstream::{DialError, StartupParams, Upstream, dial},
-};
+use sluicegate_postgres::upstream::{DialError, StartupParams, Upstream, dial};
 use support::admit::permit;
 use tempfile::TempDir;
 use tokio::{

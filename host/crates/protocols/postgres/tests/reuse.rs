@@ -56,7 +56,8 @@ async fn leave(caller: Caller) {
 async fn leave_behind(server: &Server, caller: Caller) -> String {
     let pid = pid(&caller).await;
     leave(caller).await;
-    let waits = format!("select 1 from pg_stat_activity where pid = {pid} and state = 'idle' and query = 'DISCARD ALL'");
+    let waits =
+        format!("select 1 from pg_stat_activity where pid = {pid} and state = 'idle' and query = 'DISCARD ALL'");
     eventually("the connection is not kept", || (server.sql(&waits) == "1").then_some(())).await;
     // The answer has left the server; the gateway may still be reading it.
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -111,7 +112,8 @@ async fn the_next_session_of_an_identity_finds_the_connection_and_nothing_else()
     ] {
         assert!(ask(&second, leftover).await.is_empty(), "{leftover}");
     }
-    let records: Vec<_> = gateway.events().into_iter().filter(|e| matches!(e, sluicegate_core::record::Event::Closed(_))).collect();
+    let records: Vec<_> =
+        gateway.events().into_iter().filter(|e| matches!(e, sluicegate_core::record::Event::Closed(_))).collect();
     assert_eq!(records.len(), 1, "the first session ended, and is recorded so");
 }
 
@@ -124,12 +126,13 @@ async fn what_the_server_reports_is_reported_to_the_next_client() {
     server.sql("alter system set intervalstyle = 'iso_8601'");
     server.sql("select pg_reload_conf()");
     eventually("the server does not reload", || (server.sql("show intervalstyle") == "iso_8601").then_some(())).await;
-    leave_behind(&server, first).await;
+    let kept = leave_behind(&server, first).await;
     let (reported, mut wire) = support::gateway::Wire::greeted(&gateway, &[("application_name", "two")]).await;
     let says = |name: &str| reported.iter().find(|(known, _)| known == name).unwrap().1.clone();
     assert_eq!(says("application_name"), "two (alice via sluicegate)");
     assert_ne!(says("TimeZone"), "Asia/Tokyo");
     assert_eq!(says("IntervalStyle"), "iso_8601");
+    assert_eq!(server.sql("select pid from pg_stat_activity where application_name like 'two %'"), kept);
     wire.batch(&["select 1"]).await;
     assert!(wire.errors_until_ready().await.is_empty());
 }

@@ -222,10 +222,9 @@ impl Machine {
                 "the settings under `sluicegate.` say who you are, and are the gateway's to set",
             ));
         }
-        let resets_all = |names: &Vec<String>| names.iter().any(|name| name == "all");
         if self.settings.can_be_forgotten()
             && analysis.statements.len() > 1
-            && matches!(analysis.sets(), Sets::Named(names) if resets_all(names))
+            && matches!(analysis.sets(), Sets::Named(names) if names.iter().any(|name| name == "all"))
         {
             // What runs after it in the same text would run before the target is told again who it is.
             return Some(Denial::gate("RESET ALL must be sent alone to a target whose connections are used again"));

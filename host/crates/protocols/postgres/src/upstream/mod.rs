@@ -83,7 +83,7 @@ pub async fn dial<'a, R: Borrow<Route>>(
 ) -> Result<(&'a R, Upstream, Option<Lease>), DialError> {
     let mut failures = Vec::new();
     for way in routes {
-        let Route { target, idle } = way.borrow();
+        let Route { target, idle }: &Route = way.borrow();
         let dialled = match idle.as_ref().filter(|_| reuse) {
             Some(idle) => lend(target, idle, permit.session(), startup).await.map(|(up, lease)| (up, Some(lease))),
             None => {

@@ -131,9 +131,8 @@ impl Parameters {
 
 /// Takes a report outside a session.
 pub(super) fn report(parameters: &mut Parameters, body: &ParameterStatusBody) -> Result<(), DialError> {
-    let text = |s: std::io::Result<&str>| {
-        s.map(str::to_owned).map_err(|_| DialError::Protocol("a setting is not UTF-8"))
-    };
+    let text =
+        |s: std::io::Result<&str>| s.map(str::to_owned).map_err(|_| DialError::Protocol("a setting is not UTF-8"));
     parameters.set(text(body.name())?, text(body.value())?);
     Ok(())
 }
