@@ -63,6 +63,8 @@ pub trait ProtocolServer: Send + Sync {
     /// Reads what its targets need (those of other protocols are not its business), and returns what
     /// puts them in force. Open sessions stay as they are. Blocking.
     fn prepare(self: Arc<Self>, targets: &[Target]) -> anyhow::Result<Box<dyn FnOnce() + Send>>;
+    /// Users are about to change: uses nothing of earlier sessions until targets are put in force.
+    fn forget(&self);
     /// Serves until asked to stop, and for its grace until the last session ended.
     fn serve(self: Arc<Self>, listener: Listener, stop: Stop) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
@@ -85,7 +87,7 @@ impl ProtocolTarget {
     /// Whether it could be made ready to dial: its certificate authorities and how they are used.
     pub fn try_out(&self) -> Result<(), TlsError> {
         match self {
-            Self::Postgres(target) => sluicegate_postgres::Target::prepare(target.clone()).map(drop),
+            Self::Postgres(target) => sluicegate_postgres::Target::prepare(target).map(drop),
         }
     }
 }

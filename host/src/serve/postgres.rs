@@ -48,11 +48,15 @@ impl ProtocolServer for Postgres {
         let mut prepared = HashMap::new();
         for target in targets {
             let ProtocolTarget::Postgres(config) = &target.settings;
-            let dialled = sluicegate_postgres::Target::prepare(config.clone())
-                .with_context(|| format!("target `{}`", target.name))?;
+            let dialled =
+                sluicegate_postgres::Target::prepare(config).with_context(|| format!("target `{}`", target.name))?;
             prepared.insert(target.name.clone(), dialled);
         }
         Ok(Box::new(move || self.0.set_targets(prepared)))
+    }
+
+    fn forget(&self) {
+        self.0.forget_connections();
     }
 
     fn serve(self: Arc<Self>, listener: Listener, stop: Stop) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -114,3 +114,20 @@ fn fifty_sessions_work_at_the_same_time() {
         assert_eq!(tags_of(&wire.read_until("Z")), "TDCZ");
     }
 }
+
+#[test]
+fn sessions_of_one_user_share_a_connection_where_the_target_says_so() {
+    let before = Gateway::before(&database()).policy("sql-guard", r#"deny = ["drop"]"#);
+    let mut gateway = before.target_lines("reuse = \"1min\"").start();
+    let pid = |gateway: &Gateway, user: &str| gateway.endpoint(user).psql("SELECT pg_backend_pid()").ok();
+    let mut last = pid(&gateway, "alice");
+    eventually("a connection is used again", SOON, || {
+        let next = pid(&gateway, "alice");
+        std::mem::replace(&mut last, next.clone()) == next
+    });
+    assert_ne!(pid(&gateway, "admin"), last);
+    let from = gateway.log().len();
+    gateway.configure(gateway.config().replace("deny = [\"drop\"]", "deny = [\"truncate\"]"));
+    gateway.wait_for_log(from, "configuration reloaded");
+    assert_ne!(pid(&gateway, "alice"), last);
+}

@@ -15,6 +15,7 @@ use sluicegate_core::{Authenticator, Identity, Verification};
 
 use crate::{
     credential::{Credential, HashProblem, is_plausible},
+    recent::{MarkKey, Proof, UnderWay},
     user::{SecretHash, User},
     workers::{Answer, Workers},
 };
@@ -34,6 +35,13 @@ pub struct InvalidUser {
     pub why: UserProblem,
 }
 
+impl InvalidUser {
+    /// What all users need cannot be had.
+    fn nobody(error: getrandom::Error) -> Self {
+        Self { index: 0, name: String::new(), why: UserProblem::Random(error) }
+    }
+}
+
 /// What is wrong with a user.
 #[derive(Debug, thiserror::Error)]
 pub enum UserProblem {
@@ -51,12 +59,13 @@ pub enum UserProblem {
     Random(getrandom::Error),
 }
 
-/// The built-in users. Successes are not cached: each session's secret is verified anew.
+/// The built-in users. A secret that was verified is not verified again for a minute.
 pub struct BuiltinUsers {
     users: ArcSwap<Users>,
     /// Held while users are replaced.
     last_life: Mutex<u64>,
     workers: Workers,
+    mark_key: MarkKey,
     /// Picks a decoy by name, unpredictably from outside and always the same one for the same name.
     picker: RandomState,
 }
@@ -65,11 +74,14 @@ struct Users {
     by_name: HashMap<String, Known>,
     /// One for each user, so that unknown names cost what known ones do. Never empty.
     decoys: Vec<Arc<Credential>>,
+    under_way: UnderWay,
 }
 
 struct Known {
     identity: Identity,
     credential: Arc<Credential>,
+    /// Goes with the users that it belongs to: after each change of the configuration all are verified anew.
+    proof: Proof,
     secret_hash: SecretHash,
     /// Which of those that ever had this name it is: somebody who was removed and came back, or who got
     /// another secret, is another one.
@@ -82,7 +94,8 @@ impl BuiltinUsers {
         let mut last_life = 0;
         let users = ArcSwap::from_pointee(Users::parse(users, None, &mut last_life)?);
         let last_life = Mutex::new(last_life);
-        Ok(Self { users, last_life, workers: Workers::per_core(), picker: RandomState::new() })
+        let mark_key = MarkKey::random().map_err(InvalidUser::nobody)?;
+        Ok(Self { users, last_life, workers: Workers::per_core(), mark_key, picker: RandomState::new() })
     }
 
     /// Replaces all users at once; on an error those before stay in force. Sessions that are open
@@ -110,8 +123,15 @@ impl BuiltinUsers {
             None => users.decoy(self.picker.hash_one(user)),
         };
         let Some(credential) = credential else { return Verification::Wrong };
-        match (self.workers.verify(credential, secret).await, known) {
-            (Answer::Right, Some(known)) => Verification::Verified(known.identity.clone()),
+        let mark = self.mark_key.mark(user, &secret);
+        if let Some(known) = known.filter(|known| known.proof.holds(&mark)) {
+            return Verification::Verified(known.identity.clone());
+        }
+        match (users.under_way.share(mark, self.workers.verify(credential, secret)).await, known) {
+            (Answer::Right, Some(known)) => {
+                known.proof.give(mark);
+                Verification::Verified(known.identity.clone())
+            }
             (Answer::Right | Answer::Wrong, _) => Verification::Wrong,
             (Answer::Busy, _) => Verification::Busy,
         }
@@ -154,13 +174,13 @@ impl Users {
                 },
                 |known| known.life,
             );
-            by_name.insert(user.name.clone(), Known { identity, credential: Arc::new(credential), secret_hash, life });
+            let (credential, proof) = (Arc::new(credential), Proof::default());
+            by_name.insert(user.name.clone(), Known { identity, credential, proof, secret_hash, life });
         }
         if decoys.is_empty() {
-            let refuse = |e| InvalidUser { index: 0, name: String::new(), why: UserProblem::Random(e) };
-            decoys.push(Arc::new(Credential::lone_decoy().map_err(refuse)?));
+            decoys.push(Arc::new(Credential::lone_decoy().map_err(InvalidUser::nobody)?));
         }
-        Ok(Self { by_name, decoys })
+        Ok(Self { by_name, decoys, under_way: UnderWay::default() })
     }
 
     fn decoy(&self, number: u64) -> Option<Arc<Credential>> {
@@ -242,6 +262,57 @@ mod tests {
         let wrong = fastest(&users, "alice").await;
         let unknown = fastest(&users, "carol").await;
         assert!(unknown > wrong / 2 && wrong > unknown / 2, "wrong {wrong:?}, unknown {unknown:?}");
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_was_proven_costs_nothing_for_a_minute() {
+        let users = BuiltinUsers::new(&[user("alice", "sesame"), user("bob", "walnut")]).unwrap();
+        assert!(matches!(users.verify("alice", "sesame".into()).await, Verification::Verified(_)));
+        assert_eq!(users.verify("bob", "wrong".into()).await, Verification::Wrong);
+        // From now on whoever needs argon2 is told that it is busy.
+        let occupied = users.workers.occupy();
+        assert!(matches!(users.verify("alice", "sesame".into()).await, Verification::Verified(_)));
+        for (name, secret) in [("alice", "wrong"), ("bob", "wrong"), ("bob", "sesame"), ("carol", "sesame")] {
+            assert_eq!(users.verify(name, secret.into()).await, Verification::Busy, "{name} {secret}");
+        }
+        users.users.load().by_name["alice"].proof.age(Duration::from_secs(59));
+        assert!(matches!(users.verify("alice", "sesame".into()).await, Verification::Verified(_)));
+        users.users.load().by_name["alice"].proof.age(Duration::from_secs(1));
+        assert_eq!(users.verify("alice", "sesame".into()).await, Verification::Busy, "using it does not prolong it");
+        drop(occupied);
+        assert!(matches!(users.verify("alice", "sesame".into()).await, Verification::Verified(_)));
+    }
+
+    #[tokio::test]
+    async fn a_changed_configuration_has_all_secrets_proven_anew() {
+        let (alice, other) = (user("alice", "sesame"), user("alice", "walnut"));
+        let users = BuiltinUsers::new(std::slice::from_ref(&alice)).unwrap();
+        for next in [alice, other] {
+            assert!(matches!(users.verify("alice", "sesame".into()).await, Verification::Verified(_)));
+            users.replace(&[next]).unwrap();
+            let _occupied = users.workers.occupy();
+            assert_eq!(users.verify("alice", "sesame".into()).await, Verification::Busy);
+        }
+        assert_eq!(users.verify("alice", "sesame".into()).await, Verification::Wrong);
+    }
+
+    #[tokio::test]
+    async fn those_who_come_at_once_with_the_same_secret_share_its_verification() {
+        let users = Arc::new(BuiltinUsers::new(&[user("alice", "sesame")]).unwrap());
+        // Far more than there is room for.
+        let crowd = |name: &'static str, secret: &'static str| {
+            let users = Arc::clone(&users);
+            let each = (0..500).map(move |_| {
+                let users = Arc::clone(&users);
+                async move { users.verify(name, secret.into()).await }
+            });
+            each.collect::<tokio::task::JoinSet<_>>().join_all()
+        };
+        let right = crowd("alice", "sesame").await;
+        assert!(right.iter().all(|answer| matches!(answer, Verification::Verified(_))));
+        for (name, secret) in [("alice", "wrong"), ("carol", "sesame")] {
+            assert!(crowd(name, secret).await.iter().all(|answer| *answer == Verification::Wrong), "{name}");
+        }
     }
 
     async fn fastest(users: &BuiltinUsers, name: &str) -> Duration {

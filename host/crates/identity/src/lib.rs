@@ -5,6 +5,7 @@
 
 mod builtin;
 mod credential;
+mod recent;
 mod tokens;
 mod user;
 mod workers;

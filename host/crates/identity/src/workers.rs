@@ -65,6 +65,12 @@ impl Workers {
         Self { room, desks, memory: Arc::default(), patience }
     }
 
+    /// Takes all the room.
+    #[cfg(test)]
+    pub(crate) fn occupy(&self) -> tokio::sync::SemaphorePermit<'_> {
+        self.room.try_acquire_many(u32::try_from(self.room.available_permits()).unwrap()).unwrap()
+    }
+
     /// Whether the secret matches. Cancel-safe: work already begun is finished, keeps its desk until
     /// then, and its answer is dropped.
     pub(crate) async fn verify(&self, credential: Arc<Credential>, secret: SecretString) -> Answer {

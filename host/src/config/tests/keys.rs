@@ -29,6 +29,7 @@ fn what_is_not_said_has_its_default() {
     let target = &config.targets[0];
     let ProtocolTarget::Postgres(settings) = &target.settings;
     assert_eq!((settings.hold_in_transaction, target.retention), (HoldInTransaction::Allow, None));
+    assert_eq!(settings.reuse, None);
     let admin = load(&with("", "[admin]\nadmins = [\"group:engineering\"]")).config.unwrap().admin.unwrap();
     assert_eq!(admin.listen.to_string(), "127.0.0.1:7400");
 }
@@ -36,7 +37,7 @@ fn what_is_not_said_has_its_default() {
 #[test]
 fn every_key_is_read() {
     let text = with(
-        "hold_in_transaction = \"deny\"\nretention = { age = \"7d\" }",
+        "hold_in_transaction = \"deny\"\nretention = { age = \"7d\" }\nreuse = \"30s\"",
         r#"[admin]
 listen = "[::1]:7500"
 admins = ["group:engineering", "user:alice"]
@@ -74,6 +75,7 @@ retention = { age = "90d", size = "10GiB" }
     let target = &config.targets[0];
     let ProtocolTarget::Postgres(settings) = &target.settings;
     assert_eq!(settings.hold_in_transaction, HoldInTransaction::Deny);
+    assert_eq!(settings.reuse, Some(Duration::from_secs(30)));
     assert_eq!(target.retention, Some(Retention { age: Some(7 * DAY), size: None }));
 }
 
@@ -180,6 +182,8 @@ fn what_targets_say_is_checked_too() {
     for (target, message) in [
         ("hold_in_transaction = true", "error: "),
         ("hold_in_transaction = \"never\"", "error: unknown value `never`, expected `allow` or `deny`"),
+        ("reuse = \"2h\"", "error: `reuse` is `2h`, but must be 1s to 10min, such as `30s`"),
+        ("reuse = 30", "error: "),
         ("retention = { size = 5 }", "error: `size` is between 1.0 MiB and 1.0 PiB, and this is 5 B"),
         ("retension = {}", "help: did you mean `retention`?"),
         ("hold = \"deny\"", "error: unknown key `hold` in this target"),

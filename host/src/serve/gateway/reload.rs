@@ -37,6 +37,7 @@ impl Gateway {
             config::explain(&config, &mut report, &problems);
             return Err(report.plain());
         }
+        self.servers.iter().for_each(|server| server.forget());
         self.users.replace(&config.users).map_err(|error| error.to_string())?;
         put_in_force();
         self.administration.set_admins(&config);

@@ -1,9 +1,12 @@
 //! What a `[[target]]` of protocol `postgres` says, and the target made ready to dial. The keys that
 //! every protocol's targets share (`name`, `protocol`, `allow`, `policy`) are the host's to read.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
 use sluicegate_core::secret::SecretSource;
 use sluicegate_net::{ClientTls, TlsError, TlsMode};
 
@@ -13,13 +16,15 @@ pub const ALPN: &[u8] = b"postgresql";
 
 const DEFAULT_CONNECT_TIMEOUT: u64 = 10;
 const MAX_CONNECT_TIMEOUT: u64 = 300;
+const MAX_ADDRESSES: usize = 8;
+const REUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// The target as configured.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetConfig {
-    /// Where it listens.
-    pub address: Address,
+    /// Where it listens: one address, or several that are tried in order.
+    pub address: Addresses,
     /// The database to open.
     pub database: String,
     /// The role to log in as.
@@ -34,6 +39,10 @@ pub struct TargetConfig {
     /// Seconds from the first packet until the server is ready for a query, 1 to 300.
     #[serde(default = "default_timeout", deserialize_with = "timeout")]
     pub connect_timeout: u64,
+    /// How long the connection of a session that has ended waits for the next session of the same identity.
+    /// Default: it ends with its session.
+    #[serde(default, deserialize_with = "reuse")]
+    pub reuse: Option<Duration>,
     /// Whether commands that need an approval are held inside a transaction. Default: `allow`.
     #[serde(default)]
     pub hold_in_transaction: HoldInTransaction,
@@ -53,22 +62,36 @@ pub enum HoldInTransaction {
 impl TargetConfig {
     /// The mode in force.
     pub fn tls_mode(&self) -> TlsMode {
-        let default = if self.address.is_loopback() { TlsMode::Disable } else { TlsMode::VerifyFull };
+        let default =
+            if self.address.iter().all(Address::is_loopback) { TlsMode::Disable } else { TlsMode::VerifyFull };
         self.sslmode.unwrap_or(default)
     }
 }
 
-/// A target whose trusted certificates have been read. Shared by its sessions.
+/// A target at one of its addresses, whose trusted certificates have been read. Shared by its sessions.
 pub struct Target {
     config: TargetConfig,
+    address: Address,
     tls: Option<ClientTls>,
 }
 
 impl Target {
-    /// Reads what dialling needs. Blocking.
-    pub fn prepare(config: TargetConfig) -> Result<Self, TlsError> {
+    /// Reads what dialling needs, and returns the target at each of its addresses, in their order: one or
+    /// more. Blocking.
+    pub fn prepare(config: &TargetConfig) -> Result<Vec<Self>, TlsError> {
         let tls = ClientTls::load(config.tls_mode(), config.ca.as_deref(), &[ALPN])?;
-        Ok(Self { config, tls })
+        let at = |address: &Address| Self { config: config.clone(), address: address.clone(), tls: tls.clone() };
+        Ok(config.address.iter().map(at).collect())
+    }
+
+    /// Whether it is configured as the other one, and at the same address.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.config == other.config && self.address == other.address
+    }
+
+    /// Where it is dialled.
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// As configured.
@@ -80,8 +103,60 @@ impl Target {
         self.tls.as_ref()
     }
 
+    /// How long dialling this address may take: an equal share of the whole.
     pub(crate) fn connect_timeout(&self) -> Duration {
-        Duration::from_secs(self.config.connect_timeout)
+        Duration::from_secs(self.config.connect_timeout) / self.config.address.count()
+    }
+}
+
+/// The addresses of one target, in the order in which they are tried: 1 to 8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses(Vec<Address>);
+
+impl Addresses {
+    /// Each of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Address> {
+        self.0.iter()
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl<'de> Deserialize<'de> for Addresses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+/// Reads one address or a list of them.
+struct OneOrMore;
+
+impl<'de> Visitor<'de> for OneOrMore {
+    type Value = Addresses;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address such as \"db.example.com:5432\", or a list of them")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Addresses, E> {
+        Ok(Addresses(vec![text.parse().map_err(E::custom)?]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Addresses, A::Error> {
+        let mut addresses = Vec::new();
+        while let Some(address) = list.next_element::<Address>()? {
+            if addresses.contains(&address) {
+                return Err(A::Error::custom(format!("`{address}` is named twice; keep one of them")));
+            }
+            addresses.push(address);
+        }
+        if !(1..=MAX_ADDRESSES).contains(&addresses.len()) {
+            let count = addresses.len();
+            return Err(A::Error::custom(format!("a target has 1 to {MAX_ADDRESSES} addresses, and here are {count}")));
+        }
+        Ok(Addresses(addresses))
     }
 }
 
@@ -157,6 +232,15 @@ fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> 
     }
 }
 
+fn reuse<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let wrong = |text: &str| D::Error::custom(format!("`reuse` is `{text}`, but must be 1s to 10min, such as `30s`"));
+    let text = String::deserialize(deserializer)?;
+    match humantime::parse_duration(&text) {
+        Ok(time) if REUSE.contains(&time) => Ok(Some(time)),
+        _ => Err(wrong(&text.escape_debug().to_string())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,10 +256,28 @@ mod tests {
         for address in ["127.0.0.1:5432", "[::1]:5432", "localhost:5432", "[::ffff:127.0.0.1]:1"] {
             let local = target(&format!("address = \"{address}\"")).unwrap();
             assert_eq!(local.tls_mode(), TlsMode::Disable, "{address}");
-            assert_eq!(local.address.to_string(), address);
+            assert_eq!(local.address.iter().map(Address::to_string).collect::<Vec<_>>(), [address]);
         }
         let chosen = target("address = \"10.0.0.1:5432\"\nsslmode = \"require\"").unwrap();
         assert_eq!(chosen.tls_mode(), TlsMode::Require);
+    }
+
+    #[test]
+    fn several_addresses_keep_their_order_and_share_the_time() {
+        let several = target("address = [\"127.0.0.1:2\", \"localhost:1\", \"[::1]:3\"]\nconnect_timeout = 9").unwrap();
+        assert_eq!(several.tls_mode(), TlsMode::Disable);
+        let places = Target::prepare(&several).unwrap();
+        let addresses: Vec<_> = places.iter().map(|place| place.address().to_string()).collect();
+        assert_eq!(addresses, ["127.0.0.1:2", "localhost:1", "[::1]:3"]);
+        assert!(places.iter().all(|place| place.connect_timeout() == Duration::from_secs(3)));
+        let one_remote = target("address = [\"127.0.0.1:2\", \"10.0.0.1:1\"]").unwrap();
+        assert_eq!(one_remote.tls_mode(), TlsMode::VerifyFull);
+        let nine: Vec<_> = (1..10).map(|port| format!("\"db:{port}\"")).collect();
+        for wrong in ["", "\"db\"", "\"db:1\", \"db:1\"", "5432", &nine.join(", ")] {
+            assert!(target(&format!("address = [{wrong}]")).is_err(), "{wrong}");
+        }
+        let number = target("address = 5432").unwrap_err().to_string();
+        assert!(number.contains("an address such as \"db.example.com:5432\", or a list of them"), "{number}");
     }
 
     #[test]
@@ -185,6 +287,12 @@ mod tests {
         }
         assert!(target("address = \"db:1\"\nsslmode = \"prefer\"").is_err());
         assert!(target("address = \"db:1\"\nconnect_timeout = 0").is_err());
+        for wrong in ["500ms", "11min", "soon", "30"] {
+            let error = target(&format!("address = \"db:1\"\nreuse = \"{wrong}\"")).unwrap_err().to_string();
+            assert!(error.contains("`reuse`") && error.contains(wrong), "{error}");
+        }
+        let reused = target("address = \"db:1\"\nreuse = \"30s\"").unwrap();
+        assert_eq!(reused.reuse, Some(Duration::from_secs(30)));
         assert!(target("address = \"db:1\"\npasword = { env = \"X\" }").is_err());
     }
 }

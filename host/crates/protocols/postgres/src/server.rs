@@ -2,6 +2,7 @@
 //! target and then moved by its session.
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicUsize},
@@ -22,7 +23,8 @@ use crate::{
     handshake::{self, Request, Start},
     machine::{Machine, Shared},
     registry::Registry,
-    session, upstream,
+    session,
+    upstream::{self, Lease, Route},
 };
 
 /// How long a client may take until it is admitted.
@@ -43,8 +45,26 @@ pub struct ServerParts {
     pub allow_plaintext: bool,
 }
 
-/// What is dialled and what is shared, by the target's name.
-type Targets = HashMap<String, (Arc<Target>, Arc<Shared>)>;
+/// A target at one of its addresses.
+struct Place {
+    route: Route,
+    /// What the sessions share that are there. Servers at two addresses may differ, so that each has a
+    /// catalog of its own.
+    shared: Arc<Shared>,
+}
+
+impl Borrow<Route> for Place {
+    fn borrow(&self) -> &Route {
+        &self.route
+    }
+}
+
+/// Where each target is, by its name, in the order in which its addresses are tried.
+type Targets = HashMap<String, Vec<Place>>;
+
+fn forget(targets: &Targets) {
+    targets.values().flatten().for_each(|place| place.route.close());
+}
 
 /// Serves clients. One serves every listener of the protocol.
 pub struct Server {
@@ -61,33 +81,42 @@ impl Server {
         Arc::new(Self { parts, analyser, registry: Registry::default(), targets: ArcSwap::default() })
     }
 
-    /// Replaces the targets, by name. Open sessions keep theirs; a target that did not change keeps
-    /// what is known of its catalog.
-    pub fn set_targets(&self, targets: HashMap<String, Target>) {
+    /// Replaces the targets, by name, with what [`Target::prepare`] returned. Open sessions keep theirs; a
+    /// target that did not change keeps what is known of its catalog.
+    pub fn set_targets(&self, targets: HashMap<String, Vec<Target>>) {
         let former = self.targets.load();
-        let next = targets.into_iter().map(|(name, target)| {
-            let same = former.get(&name).filter(|(old, _)| old.config() == target.config());
-            let entry = match same {
+        let next = targets.into_iter().map(|(name, places)| {
+            let before = former.get(&name).map_or(&[][..], Vec::as_slice);
+            let place = |target: Target| {
+                let target = Arc::new(target);
+                let same = before.iter().find(|place| place.route.target().is_same(&target));
                 // Its authorities' file may have changed all the same.
-                Some((_, shared)) => (Arc::new(target), Arc::clone(shared)),
-                None => {
-                    let target = Arc::new(target);
-                    let config = target.config();
-                    let dialled = format!("{} at {} as {}", config.database, config.address, config.username);
-                    let shared = Shared {
-                        analyser: Arc::clone(&self.analyser),
-                        catalogs: Arc::new(CatalogCache::new(Arc::clone(&target))),
-                        hash_key: Arc::clone(&self.parts.hash_key),
-                        hold_in_transaction: config.hold_in_transaction,
-                        dialled: Arc::from(dialled),
-                        uncommitted: AtomicUsize::new(0),
-                    };
-                    (target, Arc::new(shared))
-                }
+                let shared = same.map_or_else(|| Arc::new(self.shared(&target)), |same| Arc::clone(&same.shared));
+                Place { route: Route::new(target), shared }
             };
-            (name, entry)
+            (name, places.into_iter().map(place).collect())
         });
         self.targets.store(Arc::new(next.collect()));
+        forget(&former);
+    }
+
+    /// Ends the connections that wait for their identity's next session; until targets are set again there are
+    /// none. To be called before users change: what somebody left belongs to nobody who has only the name.
+    pub fn forget_connections(&self) {
+        forget(&self.targets.load());
+    }
+
+    fn shared(&self, target: &Arc<Target>) -> Shared {
+        let config = target.config();
+        let dialled = format!("{} at {} as {}", config.database, target.address(), config.username);
+        Shared {
+            analyser: Arc::clone(&self.analyser),
+            catalogs: Arc::new(CatalogCache::new(Arc::clone(target))),
+            hash_key: Arc::clone(&self.parts.hash_key),
+            hold_in_transaction: config.hold_in_transaction,
+            dialled: Arc::from(dialled),
+            uncommitted: AtomicUsize::new(0),
+        }
     }
 
     /// Serves until stopping is asked for.
@@ -133,18 +162,20 @@ impl Server {
         slot: Slot,
         stop: Stop,
     ) -> Result<(), SessionError> {
+        let before = self.targets.load_full();
         let admitted = handshake::admit(stream, start, peer, &self.parts.gate, &self.analyser);
         let admitted = tokio::time::timeout(START_TIMEOUT, admitted).await;
         let (permit, mut gated, params) = admitted.map_err(|_| SessionError::Timeout)??;
         slot.admitted();
         let targets = self.targets.load_full();
-        let Some((target, shared)) = targets.get(&*gated.session().target) else {
+        let Some(places) = targets.get(&*gated.session().target) else {
             gated.close("the target was just removed").await;
             return Err(sluicegate_core::Refusal::Target(gated.session().target.to_string()).into());
         };
-        let started = params.settings.clone();
-        let upstream = match upstream::dial(permit, target, params).await {
-            Ok(upstream) => upstream,
+        // Where the configuration changed meanwhile, the identity may not be who has that name now.
+        let reuse = Arc::ptr_eq(&before, &targets);
+        let (place, upstream, lease) = match upstream::dial(permit, places, &params, reuse).await {
+            Ok(dialled) => dialled,
             Err(error) => {
                 let session = gated.session().id;
                 tracing::warn!(%session, error = %sluicegate_core::Chain(&error), "the target cannot be used");
@@ -152,7 +183,8 @@ impl Server {
                 return Err(error.into());
             }
         };
-        let machine = Machine::new(gated, Arc::clone(shared), &upstream.parameters, &started);
-        session::run(stream, upstream, machine, &self.registry, stop).await
+        let (shared, reading) = (Arc::clone(&place.shared), lease.as_ref().map(Lease::reading));
+        let machine = Machine::new(gated, shared, upstream.parameters.clone(), &params.settings, reading);
+        session::run(stream, upstream, lease, machine, &self.registry, stop).await
     }
 }

@@ -13,8 +13,8 @@ use crate::{
     lull::Lull,
     machine::{Machine, Outbox, Queue},
     registry::{CancelKey, Canceller, Registry},
-    side::{READ_SIZE, Receiving, Sending, sides},
-    upstream::{CancelToken, Upstream},
+    side::{READ_SIZE, Receiving, Sending, sides, unite},
+    upstream::{CancelToken, Lease, Parameters, Upstream},
 };
 
 /// The largest message of a client that is read whole: a statement's text has 1 MiB at most.
@@ -33,23 +33,25 @@ const LULL: Duration = Duration::from_secs(5);
 pub async fn run(
     client: &mut MaybeTls,
     upstream: Upstream,
+    lease: Option<Lease>,
     mut machine: Machine,
     registry: &Registry,
     mut stop: Stop,
 ) -> Result<(), SessionError> {
-    let Upstream { stream, parameters, read_ahead, cancel } = upstream;
-    let cancel = Arc::new(cancel);
+    let Upstream { stream, read_ahead, cancel, .. } = upstream;
+    let (cancel, mut kept) = (Arc::new(cancel), None);
     let canceller = Canceller { token: Arc::clone(&cancel), interrupt: machine.interrupt() };
     let registered =
         registry.enter(canceller).map_err(|error| SessionError::Client(io::Error::other(error.to_string())));
     let mut out = Outbox::default();
     let ended = match &registered {
         Ok(registered) => {
-            out.client.write(|out| greeting(&parameters, registered.key, out));
+            out.client.write(|out| greeting(machine.parameters(), registered.key, out));
             let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new());
             let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead);
             let machine = &mut machine;
             let lull = Lull::new(LULL);
+            let cancel = Arc::clone(&cancel);
             let mut session = Session {
                 client,
                 to_client,
@@ -62,7 +64,9 @@ pub async fn run(
                 gone: false,
                 leaving: None,
             };
-            session.work(&mut stop).await
+            let ended = session.work(&mut stop).await;
+            kept = session.kept();
+            ended
         }
         Err(_) => Ok(String::new()),
     };
@@ -71,13 +75,19 @@ pub async fn run(
         Ok(reason) => machine.close(reason).await,
         Err(error) => machine.close(&error.to_string()).await,
     }
+    // Whoever still cancels something of this session must not hit the next one.
+    if let (Some(stream), Some(lease), Some(cancel)) = (kept, lease, Arc::into_inner(cancel)) {
+        let parameters = machine.parameters().clone();
+        let upstream = Upstream { stream, parameters, read_ahead: BytesMut::new(), cancel };
+        tokio::spawn(lease.give_back(upstream));
+    }
     ended.map(|_| ())
 }
 
 /// AuthenticationOk, the settings, the key for cancel requests, ReadyForQuery.
-fn greeting(parameters: &[(String, String)], key: CancelKey, out: &mut BytesMut) {
+fn greeting(parameters: &Parameters, key: CancelKey, out: &mut BytesMut) {
     message::put(out, b'R', |out| out.put_u32(0));
-    for (name, value) in parameters {
+    for (name, value) in parameters.iter() {
         message::put(out, b'S', |out| {
             message::put_cstr(out, name.as_bytes());
             message::put_cstr(out, value.as_bytes());
@@ -135,8 +145,10 @@ impl Session<'_> {
             {
                 tracing::warn!(%error, "a refused result could not be cancelled at the target");
             }
-            if let Some(reason) = self.out.close.take() {
-                self.leaving = Some(reason);
+            match self.out.close.take() {
+                Some(reason) if self.out.keep => return Ok(reason),
+                Some(reason) => self.leaving = Some(reason),
+                None => {}
             }
             if self.gone {
                 Box::pin(self.leave()).await?;
@@ -268,6 +280,14 @@ impl Session<'_> {
             () = lull.fell() => Ok(Ready::Lull),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
         }
+    }
+
+    /// The connection to the target, if the session ended without it and nothing is on its way there.
+    fn kept(self) -> Option<MaybeTls> {
+        let Self { server, to_server, mut out, .. } = self;
+        let (_, for_server) = out.queues();
+        let quiet = server.decoder.buffered() == 0 && !to_server.has_work(for_server);
+        (out.keep && quiet).then(|| unite(server, to_server))
     }
 
     /// The target closed its connection: the client gets what it said last.

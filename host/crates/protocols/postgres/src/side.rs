@@ -40,6 +40,11 @@ pub fn sides<S: AsyncRead + AsyncWrite>(stream: S, whole: usize, read_ahead: Byt
     (Receiving { reader, decoder, hungry: true, starved: true, size: SMALL_READ }, Sending { writer, dirty: false })
 }
 
+/// The connection again.
+pub fn unite<S: AsyncRead + AsyncWrite + Unpin>(receiving: Receiving<S>, sending: Sending<S>) -> S {
+    receiving.reader.unsplit(sending.writer)
+}
+
 impl<S: AsyncRead> Receiving<S> {
     /// Reads more. Cancel-safe.
     pub async fn read(&mut self) -> io::Result<usize> {

@@ -19,7 +19,7 @@ use support::server::Server;
 
 fn cache(server: &Server, user: &str) -> CatalogCache {
     let text = format!("address = \"localhost:{}\"\ndatabase = \"postgres\"\nusername = \"{user}\"", server.port);
-    CatalogCache::new(Arc::new(Target::prepare(toml::from_str(&text).unwrap()).unwrap()))
+    CatalogCache::new(Arc::new(Target::prepare(&toml::from_str(&text).unwrap()).unwrap().remove(0)))
 }
 
 fn server() -> Server {

@@ -25,7 +25,7 @@ async fn a_full_server_is_bridged_unless_the_catalog_was_changed() {
     let server = Server::start("host all all localhost trust");
     server.sql("create role reader login");
     let text = format!("address = \"localhost:{}\"\ndatabase = \"postgres\"\nusername = \"reader\"", server.port);
-    let cache = CatalogCache::new(Arc::new(Target::prepare(toml::from_str(&text).unwrap()).unwrap()));
+    let cache = CatalogCache::new(Arc::new(Target::prepare(&toml::from_str(&text).unwrap()).unwrap().remove(0)));
 
     no_connections(&server);
     assert!(cache.get().await.is_err(), "nothing is known yet");

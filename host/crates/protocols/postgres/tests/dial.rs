@@ -10,16 +10,13 @@
 
 mod support;
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{io::Write as _, time::Duration};
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::{backend::Message, frontend};
 use sluicegate_net::MaybeTls;
-use sluicegate_postgres::{
-    config::Target,
-    upstream::{DialError, StartupParams, Upstream, dial},
-};
+use sluicegate_postgres::upstream::{DialError, Route, StartupParams, Upstream, dial};
 use support::{admit::permit, server::Server};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -46,7 +43,7 @@ fn server() -> Server {
 type Expected = fn(&DialError) -> bool;
 
 struct Attempt {
-    target: Arc<Target>,
+    routes: Vec<Route>,
     _password: NamedTempFile,
 }
 
@@ -61,14 +58,13 @@ fn attempt(server: &Server, user: &str, more: &str) -> Attempt {
     if !more.contains("password") {
         text += &format!("password = {{ file = \"{path}\" }}\n");
     }
-    let target = Arc::new(Target::prepare(toml::from_str(&text).unwrap()).unwrap());
-    Attempt { target, _password: password }
+    Attempt { routes: support::routes(&text), _password: password }
 }
 
 async fn dialled(attempt: &Attempt, settings: &[(&str, &str)]) -> Result<Upstream, DialError> {
     let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let (permit, _gated) = permit("alice", "psql").await;
-    dial(permit, &attempt.target, StartupParams { settings }).await
+    dial(permit, &attempt.routes, &StartupParams { settings }, false).await.map(|(_, upstream, _)| upstream)
 }
 
 /// The first column of the first row.

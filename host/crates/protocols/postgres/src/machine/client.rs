@@ -11,7 +11,7 @@ use super::{
     commands::{copies_out, opaque_command, sql_command},
     expect::{self, Expect, Permitted, Run},
     objects::Prepared,
-    probe, settings, whole,
+    probe, whole,
 };
 use crate::{
     codec::{frame::Frame, message},
@@ -42,7 +42,10 @@ impl Machine {
                 out.accompany(bytes);
             }
             b'X' => {
-                out.accompany(bytes);
+                out.keep = self.leaves_nothing();
+                if !out.keep {
+                    out.accompany(bytes);
+                }
                 out.close = Some("the client ended it".into());
             }
             _ if self.copy_in && matches!(tag, b'S' | b'H') => out.accompany(bytes),
@@ -84,8 +87,9 @@ impl Machine {
         let asks = asks && self.settings.stale && self.status != Status::Failed && !self.skipping;
         if asks {
             self.settings.stale = false;
-            self.expect(Expect::ask(settings::READING_QUESTIONS));
-            out.own(settings::questions(settings::READING_QUESTIONS, !self.open));
+            let questions = self.settings.reading_questions();
+            self.expect(Expect::ask(questions.clone()));
+            out.own(self.settings.questions(questions, !self.open));
             if !self.open {
                 self.expect(Expect::Sync { own: true });
             }
@@ -236,6 +240,13 @@ impl Machine {
             return Some(Denial::gate(
                 "the settings under `sluicegate.` say who you are, and are the gateway's to set",
             ));
+        }
+        if self.settings.can_be_forgotten()
+            && analysis.statements.len() > 1
+            && matches!(analysis.sets(), Sets::Named(names) if names.iter().any(|name| name == "all"))
+        {
+            // What runs after it in the same text would run before the target is told again who it is.
+            return Some(Denial::gate("RESET ALL must be sent alone to a target whose connections are used again"));
         }
         let made = analysis.statements.iter().filter_map(|statement| match &statement.effect {
             Effect::Prepare { name, .. } | Effect::DeclareCursor { name, .. } => Some(name.as_str()),

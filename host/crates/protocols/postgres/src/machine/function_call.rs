@@ -30,7 +30,7 @@ impl Machine {
         };
         match decided {
             Ok(permit) => {
-                self.ran = false;
+                (self.ran, self.unseen) = (false, true);
                 self.catalog_pending.get_or_insert_with(|| Pending::new(&self.shared));
                 let flight = out.forward(permit, bytes);
                 self.expect(Expect::Function(Some(flight)));

@@ -142,7 +142,7 @@ impl Machine {
         let ends_batch = self.status == Status::Idle && !self.has_run_in_batch();
         self.open &= !ends_batch;
         self.expect(Expect::ask(settings::TIMEOUT_QUESTIONS));
-        out.own(settings::questions(settings::TIMEOUT_QUESTIONS, !self.open));
+        out.own(self.settings.questions(settings::TIMEOUT_QUESTIONS, !self.open));
         if !self.open {
             self.expect(Expect::Sync { own: true });
         }

@@ -57,6 +57,7 @@ use crate::{
     codec::{frame::Frame, mask::HashKey, message::MessageError},
     config::HoldInTransaction,
     interrupt::Interrupt,
+    upstream::{Parameters, Reading, names_session},
 };
 
 /// The most statements, portals and cursors that a session may keep.
@@ -170,6 +171,10 @@ pub struct Machine {
     known: Option<Arc<Known>>,
     /// Counts the commands that were permitted.
     permitted: u64,
+    /// Code ran that nobody looked into.
+    unseen: bool,
+    /// The settings that the server reports.
+    parameters: Parameters,
     may_mask: bool,
     /// The server has said that it ends the session.
     fatal: bool,
@@ -177,16 +182,22 @@ pub struct Machine {
 
 impl Machine {
     /// A machine for an admitted session whose server is ready for a query. `parameters` are the
-    /// settings that the server reported, `started` those that the client began with.
+    /// settings that the server reported, `started` those that the client began with. `reading` is there where
+    /// the connection may serve several sessions.
     pub fn new(
         gate: GatedSession,
         shared: Arc<Shared>,
-        parameters: &[(String, String)],
+        parameters: Parameters,
         started: &[(String, String)],
+        reading: Option<&Reading>,
     ) -> Self {
-        let mut settings = Settings::new(Surroundings::new(gate.session().id.to_string(), started));
-        for (name, value) in parameters {
+        let id = gate.session().id;
+        let mut settings = Settings::new(Surroundings::new(id.to_string(), started));
+        for (name, value) in parameters.iter() {
             settings.reported(name, value);
+        }
+        if let Some(reading) = reading {
+            settings = settings.named(names_session(id), reading);
         }
         let may_mask = gate.may_mask();
         Self {
@@ -217,6 +228,8 @@ impl Machine {
             generation: u64::MAX,
             known: None,
             permitted: 0,
+            unseen: false,
+            parameters,
             may_mask,
             fatal: false,
         }
@@ -232,6 +245,17 @@ impl Machine {
         if self.waiting.is_empty() && self.deferred.is_none() {
             self.gate.rest();
         }
+    }
+
+    /// Whether the session may end now without its connection, for as far as is known DISCARD ALL takes away
+    /// all that it leaves behind there.
+    fn leaves_nothing(&self) -> bool {
+        self.settings.can_be_forgotten() && self.is_idle() && !self.copy_in && !self.unseen && !self.fatal
+    }
+
+    /// The settings that the server reports, as it reported them last.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 
     /// Whether what runs at the server only reads.

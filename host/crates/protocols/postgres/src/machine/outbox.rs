@@ -108,6 +108,8 @@ pub struct Outbox {
     pub cancel: bool,
     /// The client said goodbye, or the session cannot go on.
     pub close: Option<String>,
+    /// The client said goodbye, and the server was not told: it may serve another session.
+    pub keep: bool,
 }
 
 impl Outbox {

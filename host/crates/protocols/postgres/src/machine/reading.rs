@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use sluicegate_core::{Denial, sql::Classes};
+use sluicegate_core::{
+    Denial,
+    sql::{Classes, SqlFacts},
+};
 use sluicegate_sql::{Analysis, Catalog};
 
 use super::{
@@ -71,6 +74,7 @@ impl Machine {
     /// A text is about to run: settings may be others afterwards, and the catalog may be another afterwards.
     pub(super) fn runs(&mut self, analysis: &Analysis) {
         self.settings.surroundings.runs(analysis);
+        self.unseen |= may_leave_something(&analysis.facts);
         if self.catalog_pending.is_none() && commands::changes_catalog(analysis) {
             self.catalog_pending = Some(Pending::new(&self.shared));
         }
@@ -81,6 +85,15 @@ impl Machine {
         let catalog = self.catalog().await?;
         Ok(self.read(text, &catalog))
     }
+}
+
+/// Whether what ran may leave something behind in the server's process that DISCARD ALL does not take away:
+/// only code can, such as variables of a procedural language, connections of dblink, or a library.
+fn may_leave_something(facts: &SqlFacts) -> bool {
+    /// The server's own functions that do.
+    const LASTING: [&str; 2] = ["pg_replication_origin_session_setup", "setseed"];
+    facts.classes.intersects(Classes::OPAQUE | Classes::UNANALYSABLE)
+        || facts.functions.iter().any(|function| !function.builtin || LASTING.contains(&&*function.name))
 }
 
 /// While this session has changed the catalog and not yet committed, the catalog that the gateway

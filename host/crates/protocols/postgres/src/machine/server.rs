@@ -51,6 +51,7 @@ impl Machine {
             b'S' => {
                 let (name, value) = message::parameter_status(&bytes).map_err(MachineError::Server)?;
                 self.settings.reported(&name, &value);
+                self.parameters.set(name, value);
                 out.client.push(bytes);
             }
             b'E' => Box::pin(self.error(bytes, out)).await?,

@@ -8,17 +8,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 use sluicegate_sql::{Analysis, Catalog, Context};
 
 use super::surroundings::Surroundings;
-use crate::codec::message::{Reader, put, put_cstr};
+use crate::{
+    codec::message::{Reader, put, put_cstr},
+    upstream::Reading,
+};
 
 /// The gate's own statement and portal; clients cannot use names that begin so.
 const NAME: &[u8] = b"sluicegate: settings";
 
 /// What can be asked. SHOW takes no snapshot, so it may stand anywhere in a transaction.
-const QUESTIONS: [&str; 3] = ["SHOW search_path", "SHOW role", "SHOW statement_timeout"];
-/// What must be known before a text is read.
-pub const READING_QUESTIONS: Range<usize> = 0..2;
+const QUESTIONS: [&str; 3] = ["SHOW statement_timeout", "SHOW search_path", "SHOW role"];
 /// What must be known before people are asked.
-pub const TIMEOUT_QUESTIONS: Range<usize> = 2..3;
+pub const TIMEOUT_QUESTIONS: Range<usize> = 0..1;
 
 /// How texts of this session are read.
 #[derive(Debug)]
@@ -35,6 +36,9 @@ pub struct Settings {
     pub surroundings: Surroundings,
     /// Grows when a text may be read otherwise than before.
     pub version: u64,
+    /// Tells the target which session it is, where a RESET ALL has it forget that. Said with the questions that
+    /// are asked after one, and like SHOW it may stand anywhere.
+    named: Option<String>,
     /// The gate must ask before the next text is read.
     pub stale: bool,
     /// Settings changed in this transaction, so its end may change them back.
@@ -54,9 +58,36 @@ impl Settings {
             statement_timeout: None,
             surroundings,
             version: 0,
+            named: None,
             stale: true,
             changed_in_transaction: false,
         }
+    }
+
+    /// Of a session that the target was told of by this statement, and that has changed nothing yet.
+    pub fn named(mut self, statement: String, reading: &Reading) -> Self {
+        self.named = Some(statement);
+        self.answered(1, &reading.search_path);
+        self.answered(2, &reading.role);
+        self.stale = false;
+        self
+    }
+
+    /// Whether a RESET ALL has the target forget which session it is.
+    pub fn can_be_forgotten(&self) -> bool {
+        self.named.is_some()
+    }
+
+    /// What must be known before a text is read, and said.
+    pub fn reading_questions(&self) -> Range<usize> {
+        1..QUESTIONS.len() + usize::from(self.named.is_some())
+    }
+
+    /// The messages that ask; the answers end with a CloseComplete for each question. They are followed
+    /// by Sync where the client has no extended messages pending, else by Flush.
+    pub fn questions(&self, which: Range<usize>, sync: bool) -> Bytes {
+        let all = QUESTIONS.into_iter().chain(self.named.as_deref());
+        asking(all.skip(which.start).take(which.len()), sync)
     }
 
     /// Takes a ParameterStatus.
@@ -77,8 +108,8 @@ impl Settings {
     /// Takes the answer to question `index`; whether names may mean something else by it.
     pub fn answered(&mut self, index: usize, value: &str) -> bool {
         let (slot, name) = match index {
-            0 => (&mut self.raw_path, "search_path"),
-            1 => (&mut self.role, "role"),
+            1 => (&mut self.raw_path, "search_path"),
+            2 => (&mut self.role, "role"),
             _ => {
                 self.statement_timeout = duration(value);
                 return false;
@@ -172,11 +203,9 @@ fn duration(value: &str) -> Option<Duration> {
     (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
 }
 
-/// The messages that ask; the answers end with a CloseComplete for each question. They are followed
-/// by Sync where the client has no extended messages pending, else by Flush.
-pub fn questions(which: Range<usize>, sync: bool) -> Bytes {
+fn asking<'a>(questions: impl Iterator<Item = &'a str>, sync: bool) -> Bytes {
     let mut out = BytesMut::new();
-    for question in QUESTIONS.get(which).unwrap_or_default() {
+    for question in questions {
         put(&mut out, b'P', |out| {
             put_cstr(out, NAME);
             put_cstr(out, question.as_bytes());
@@ -225,10 +254,22 @@ mod tests {
     fn the_user_schema_follows_the_role() {
         let mut settings = Settings::new(Surroundings::new(String::new(), &[]));
         settings.reported("session_authorization", "app");
-        settings.answered(0, "\"$user\", public");
+        settings.answered(1, "\"$user\", public");
         assert_eq!(settings.search_path, ["app", "public"]);
-        assert!(settings.answered(1, "dba"));
+        assert!(settings.answered(2, "dba"));
         assert_eq!(settings.search_path, ["dba", "public"]);
+    }
+
+    #[test]
+    fn what_can_be_forgotten_is_said_again_with_the_questions() {
+        let reading = Reading { search_path: "public".into(), role: "none".into() };
+        let new = || Settings::new(Surroundings::new(String::new(), &[]));
+        let (plain, named) = (new(), new().named("SET sluicegate.session TO 'x'".into(), &reading));
+        let asked = |settings: &Settings| settings.questions(settings.reading_questions(), true);
+        let says = |bytes: Bytes| memchr::memmem::find(&bytes, b"SET sluicegate.session TO 'x'\0").is_some();
+        assert!(plain.stale && !says(asked(&plain)));
+        assert!(!named.stale && says(asked(&named)) && named.search_path == ["public"]);
+        assert!(!says(named.questions(TIMEOUT_QUESTIONS, true)));
     }
 
     #[test]

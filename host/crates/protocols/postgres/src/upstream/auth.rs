@@ -25,7 +25,7 @@ use crate::config::Target;
 
 /// Answers the server's request, whichever it is, until AuthenticationOk.
 pub(super) async fn authenticate(
-    wire: &mut Wire,
+    wire: &mut Wire<'_>,
     target: &Target,
     peer: SocketAddr,
     password: Option<&SecretString>,
@@ -59,7 +59,7 @@ fn may_see_password(verified_tls: bool, peer: IpAddr) -> bool {
     verified_tls || peer.to_canonical().is_loopback()
 }
 
-async fn send_password(wire: &mut Wire, password: &[u8]) -> Result<(), DialError> {
+async fn send_password(wire: &mut Wire<'_>, password: &[u8]) -> Result<(), DialError> {
     let mut message = BytesMut::with_capacity(password.len() + 8);
     let built = frontend::password_message(password, &mut message);
     let sent = match built {
@@ -71,7 +71,7 @@ async fn send_password(wire: &mut Wire, password: &[u8]) -> Result<(), DialError
 }
 
 /// The whole SCRAM exchange, up to the check of the server's signature.
-async fn scram(wire: &mut Wire, offer: &AuthenticationSaslBody, password: &[u8]) -> Result<(), DialError> {
+async fn scram(wire: &mut Wire<'_>, offer: &AuthenticationSaslBody, password: &[u8]) -> Result<(), DialError> {
     let (mechanism, binding) = choose(wire, offer)?;
     let mut scram = ScramSha256::new(password, binding);
     let malformed = |_| DialError::Protocol("the SCRAM exchange cannot be encoded");
@@ -82,7 +82,10 @@ async fn scram(wire: &mut Wire, offer: &AuthenticationSaslBody, password: &[u8])
     let Message::AuthenticationSaslContinue(challenge) = wire.next().await? else {
         return Err(DialError::Impostor("it skipped the challenge"));
     };
-    scram.update(challenge.data()).map_err(DialError::Scram)?;
+    // Thousands of rounds of hashing, for which no other session is to wait.
+    let challenge = challenge.data().to_vec();
+    let answered = tokio::task::spawn_blocking(move || scram.update(&challenge).map(|()| scram)).await;
+    let mut scram = answered.unwrap_or_else(|error| Err(error.into())).map_err(DialError::Scram)?;
 
     message.clear();
     frontend::sasl_response(scram.message(), &mut message).map_err(malformed)?;
@@ -96,7 +99,7 @@ async fn scram(wire: &mut Wire, offer: &AuthenticationSaslBody, password: &[u8])
 /// Binds the exchange to the TLS connection wherever both ends can. Where the server does not offer
 /// it over TLS, the client's first message says that we could have, so that a server which did
 /// offer it notices whoever removed the offer (RFC 5802, section 6).
-fn choose(wire: &Wire, offer: &AuthenticationSaslBody) -> Result<(&'static str, ChannelBinding), DialError> {
+fn choose(wire: &Wire<'_>, offer: &AuthenticationSaslBody) -> Result<(&'static str, ChannelBinding), DialError> {
     let (mut plain, mut plus) = (false, false);
     let mut mechanisms = offer.mechanisms();
     while let Some(name) = mechanisms.next().map_err(|_| DialError::Protocol("the SASL mechanisms do not parse"))? {

@@ -46,7 +46,7 @@ impl CancelToken {
             let _ = stream.read(&mut [0; 1]).await;
             Ok(())
         };
-        tokio::time::timeout(TIMEOUT, attempt).await.unwrap_or(Err(DialError::Timeout(TIMEOUT.as_secs())))
+        tokio::time::timeout(TIMEOUT, attempt).await.unwrap_or(Err(DialError::Timeout(TIMEOUT)))
     }
 }
 

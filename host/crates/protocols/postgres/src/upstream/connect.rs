@@ -13,10 +13,10 @@ use tokio::{
 use super::DialError;
 use crate::config::Target;
 
-/// Connects to the first of the target's addresses that answers; each gets an equal share of the
-/// time. Returns the address too, so that a cancel request finds the same server.
+/// Connects to the first of the IP addresses behind the target's address that answers; each gets an equal
+/// share of the time. Returns the address too, so that a cancel request finds the same server.
 pub(super) async fn open(target: &Target) -> Result<(MaybeTls, SocketAddr), DialError> {
-    let address = &target.config().address;
+    let address = target.address();
     let found = lookup_host((address.host.as_str(), address.port)).await;
     let addresses: Vec<SocketAddr> = found.map_err(|e| DialError::Resolve(address.clone(), e))?.collect();
     let share = target.connect_timeout() / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
@@ -33,7 +33,7 @@ pub(super) async fn open(target: &Target) -> Result<(MaybeTls, SocketAddr), Dial
 /// Connects to this very address, with the same protection.
 pub(super) async fn open_at(target: &Target, peer: SocketAddr) -> Result<MaybeTls, DialError> {
     let stream = connect(peer, target.connect_timeout()).await;
-    let stream = stream.map_err(|e| DialError::Connect(target.config().address.clone(), e))?;
+    let stream = stream.map_err(|e| DialError::Connect(target.address().clone(), e))?;
     secure(target, stream).await
 }
 
@@ -53,7 +53,7 @@ async fn secure(target: &Target, mut stream: TcpStream) -> Result<MaybeTls, Dial
     frontend::ssl_request(&mut request);
     stream.write_all(&request).await?;
     match stream.read_u8().await? {
-        b'S' => Ok(tls.connect(&target.config().address.host, stream).await?),
+        b'S' => Ok(tls.connect(&target.address().host, stream).await?),
         b'N' => Err(DialError::TlsRefused),
         _ => Err(DialError::Protocol("the request for TLS was answered with neither yes nor no")),
     }

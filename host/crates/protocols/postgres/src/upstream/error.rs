@@ -1,7 +1,7 @@
 //! Why a target could not be reached. Two faces: what the client may read, from a closed list that
 //! tells nothing about the target, and the whole truth for the log.
 
-use std::io;
+use std::{fmt::Write as _, io, time::Duration};
 
 use sluicegate_core::secret::SecretError;
 use sluicegate_net::TlsError;
@@ -18,9 +18,12 @@ pub enum DialError {
     /// Nobody answers there.
     #[error("cannot connect to `{0}`; check that the server runs and is reachable from here")]
     Connect(Address, #[source] io::Error),
-    /// It took longer than `connect_timeout`.
-    #[error("the target was not ready within {0} seconds; see `connect_timeout`")]
-    Timeout(u64),
+    /// It took longer than `connect_timeout`, or than one address's share of it.
+    #[error("the target was not ready within {0:?}; see `connect_timeout`")]
+    Timeout(Duration),
+    /// None of the target's addresses can be used now.
+    #[error("none of the target's addresses can be used: {}", each(.0))]
+    Nowhere(Vec<(Address, DialError)>),
     /// The server does not offer TLS.
     #[error("the server offers no TLS, which `sslmode` demands; enable `ssl` there")]
     TlsRefused,
@@ -70,10 +73,35 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// What trying all addresses came to, where each failed so.
+    pub(super) fn of_all(mut failures: Vec<(Address, Self)>) -> Self {
+        match failures.pop() {
+            Some((_, only)) if failures.is_empty() => only,
+            last => Self::Nowhere(failures.into_iter().chain(last).collect()),
+        }
+    }
+
+    /// Whether nobody serves there at the moment, so that another address of the target may be tried: it
+    /// cannot be reached, or it starts up, shuts down, or does not serve yet.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Resolve(..) | Self::Connect(..) | Self::Timeout(_) | Self::Io(_) => true,
+            Self::Refused { code, .. } => matches!(code.as_str(), "57P01" | "57P02" | "57P03"),
+            _ => false,
+        }
+    }
+
+    /// Of several the one that tells a client most: a server that is about to serve.
+    fn main(&self) -> &Self {
+        let Self::Nowhere(failures) = self else { return self };
+        let refused = failures.iter().find(|(_, error)| matches!(error, Self::Refused { .. }));
+        refused.or(failures.last()).map_or(self, |(_, error)| error)
+    }
+
     /// What the client reads: one of a few fixed sentences.
     pub fn client_message(&self) -> &'static str {
-        match self {
-            Self::Resolve(..) | Self::Connect(..) | Self::Timeout(_) | Self::Io(_) => {
+        match self.main() {
+            Self::Resolve(..) | Self::Connect(..) | Self::Timeout(_) | Self::Io(_) | Self::Nowhere(_) => {
                 "the target cannot be reached at the moment; try again later"
             }
             Self::TlsRefused | Self::Tls(_) => {
@@ -94,7 +122,7 @@ impl DialError {
     /// The SQLSTATE that goes with [`Self::client_message`].
     /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
     pub fn sqlstate(&self) -> &'static str {
-        match self {
+        match self.main() {
             Self::Protocol(_) | Self::TooLarge(_) => "08P01",
             Self::Parameter(_) => "42501",
             Self::Refused { code, .. } if code == "53300" => "53300",
@@ -103,6 +131,15 @@ impl DialError {
             _ => "08001",
         }
     }
+}
+
+/// Each address with what is wrong there, causes included: they are of one error each.
+fn each(failures: &[(Address, DialError)]) -> String {
+    let mut text = String::new();
+    for (at, (address, error)) in failures.iter().enumerate() {
+        let _ = write!(text, "{}`{address}`: {}", if at == 0 { "" } else { "; " }, sluicegate_core::Chain(error));
+    }
+    text
 }
 
 fn refusal(code: &str) -> &'static str {

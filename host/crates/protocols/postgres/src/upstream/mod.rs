@@ -1,24 +1,32 @@
 //! The way to the target: dialling, TLS, authentication as the target's own role, and cancelling.
-//! Nobody reaches a target without a [`SessionPermit`]; the one exception is the gateway's own
-//! catalog connection ([`crate::catalog`]), which never carries a byte from a client.
+//! Nobody reaches a target without a [`SessionPermit`], also where a connection is used again; the one
+//! exception is the gateway's own catalog connection ([`crate::catalog`]), which never carries a byte from a
+//! client.
 
 mod auth;
 mod cancel;
 mod connect;
 mod error;
+mod handover;
+mod idle;
 mod startup;
 mod wire;
 
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 use bytes::BytesMut;
 use secrecy::SecretString;
-use sluicegate_core::SessionPermit;
+use sluicegate_core::{Session, SessionPermit};
 use sluicegate_net::MaybeTls;
 
-pub use cancel::CancelToken;
-pub use error::DialError;
-pub use startup::StartupParams;
+use self::idle::{Idle, Owner};
+pub use self::{
+    cancel::CancelToken,
+    error::DialError,
+    handover::{Reading, names_session},
+    idle::Lease,
+    startup::{Parameters, StartupParams},
+};
 pub(crate) use wire::refused;
 
 use crate::config::Target;
@@ -27,41 +35,115 @@ use crate::config::Target;
 pub struct Upstream {
     /// The connection.
     pub stream: MaybeTls,
-    /// The settings that the server reported, in its order.
-    pub parameters: Vec<(String, String)>,
+    /// The settings that the server reported.
+    pub parameters: Parameters,
     /// What the server has sent since it became ready.
     pub read_ahead: BytesMut,
     /// Cancels what this connection is doing.
     pub cancel: CancelToken,
 }
 
-/// Connects to the target for the session that the permit was given to, and logs in. It takes no
-/// longer than the target's `connect_timeout`. Cancel-safe: a dropped attempt closes its connection.
-pub async fn dial(permit: SessionPermit, target: &Arc<Target>, startup: StartupParams) -> Result<Upstream, DialError> {
-    let message = startup::for_session(target.config(), permit.session(), startup)?;
-    log_in(target, message).await
+/// One of the addresses of a target, and what is kept there of earlier sessions.
+pub struct Route {
+    target: Arc<Target>,
+    /// None where each session has a connection of its own.
+    idle: Option<Arc<Idle>>,
 }
 
-/// The gateway's own connection, for its catalog alone.
+impl Route {
+    /// With nothing kept yet.
+    pub fn new(target: Arc<Target>) -> Self {
+        let idle = target.config().reuse.map(Idle::new);
+        Self { target, idle }
+    }
+
+    /// Where it leads.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Ends what is kept, and keeps nothing from now on.
+    pub fn close(&self) {
+        if let Some(idle) = &self.idle {
+            idle.close();
+        }
+    }
+}
+
+/// Connects to the target for the session that the permit was given to, and logs in: by the first of its
+/// routes at whose end a server serves now. Returns which one that is, too. With `reuse` the connection may
+/// be one that an earlier session of the same identity left; then there is a [`Lease`], by which it can be
+/// given back. It takes no longer than the target's `connect_timeout` and some seconds. Cancel-safe: a dropped
+/// attempt closes its connection.
+pub async fn dial<'a, R: Borrow<Route>>(
+    permit: SessionPermit,
+    routes: &'a [R],
+    startup: &StartupParams,
+    reuse: bool,
+) -> Result<(&'a R, Upstream, Option<Lease>), DialError> {
+    let mut failures = Vec::new();
+    for way in routes {
+        let Route { target, idle }: &Route = way.borrow();
+        let dialled = match idle.as_ref().filter(|_| reuse) {
+            Some(idle) => lend(target, idle, permit.session(), startup).await.map(|(up, lease)| (up, Some(lease))),
+            None => {
+                let message = startup::for_session(target.config(), permit.session(), startup)?;
+                log_in(target, &message).await.map(|upstream| (upstream, None))
+            }
+        };
+        match dialled {
+            Ok((upstream, lease)) => return Ok((way, upstream, lease)),
+            Err(error) if error.is_outage() => failures.push((target.address().clone(), error)),
+            // What is wrong with the target itself would be hidden by trying on.
+            Err(error) => return Err(error),
+        }
+    }
+    Err(DialError::of_all(failures))
+}
+
+/// A connection that can serve several sessions: one that waits for this identity, or a new one.
+async fn lend(
+    target: &Arc<Target>,
+    idle: &Arc<Idle>,
+    session: &Session,
+    startup: &StartupParams,
+) -> Result<(Upstream, Lease), DialError> {
+    let owner = Owner::new(session, startup);
+    if let Some((lease, mut upstream)) = idle.take(&owner) {
+        let introduced = tokio::time::timeout(idle::HANDOVER, handover::introduce(&mut upstream, session)).await;
+        match introduced {
+            Ok(Ok(reading)) if reading == *lease.reading() => return Ok((upstream, lease)),
+            // What broke this one has likely broken the others, and what it is by default is no more.
+            _ => idle.clear(),
+        }
+    }
+    let message = startup::for_sessions(target.config(), session, startup)?;
+    let mut upstream = log_in(target, &message).await?;
+    let introduced = tokio::time::timeout(idle::HANDOVER, handover::introduce(&mut upstream, session)).await;
+    let reading = introduced.unwrap_or(Err(DialError::Timeout(idle::HANDOVER)))?;
+    Ok((upstream, Lease::new(idle, owner, reading)))
+}
+
+/// The gateway's own connection, for its catalog alone. It goes where the sessions are that need it.
 pub(crate) async fn dial_for_catalog(target: &Arc<Target>) -> Result<Upstream, DialError> {
     let message = startup::for_catalog(target.config())?;
-    log_in(target, message).await
+    log_in(target, &message).await
 }
 
-async fn log_in(target: &Arc<Target>, startup: BytesMut) -> Result<Upstream, DialError> {
+async fn log_in(target: &Arc<Target>, startup: &[u8]) -> Result<Upstream, DialError> {
     let limit = target.connect_timeout();
     let attempt = async {
         let password = password(target).await?;
-        let (stream, peer) = connect::open(target).await?;
-        let mut wire = wire::Wire::new(stream);
-        wire.send(&startup).await?;
+        let (mut stream, peer) = connect::open(target).await?;
+        let mut wire = wire::Wire::new(&mut stream, BytesMut::new());
+        wire.send(startup).await?;
         auth::authenticate(&mut wire, target, peer, password.as_ref()).await?;
         let ready = startup::until_ready(&mut wire).await?;
-        let (stream, read_ahead) = wire.into_parts();
+        let read_ahead = wire.into_rest();
         let cancel = CancelToken::new(Arc::clone(target), peer, ready.key);
         Ok(Upstream { stream, parameters: ready.parameters, read_ahead, cancel })
     };
-    tokio::time::timeout(limit, attempt).await.unwrap_or(Err(DialError::Timeout(limit.as_secs())))
+    tokio::time::timeout(limit, attempt).await.unwrap_or(Err(DialError::Timeout(limit)))
 }
 
 async fn password(target: &Target) -> Result<Option<SecretString>, DialError> {

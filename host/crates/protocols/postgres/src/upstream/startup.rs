@@ -2,7 +2,10 @@
 //! ReadyForQuery.
 
 use bytes::BytesMut;
-use postgres_protocol::message::{backend::Message, frontend};
+use postgres_protocol::message::{
+    backend::{Message, ParameterStatusBody},
+    frontend,
+};
 use sluicegate_core::Session;
 
 use super::{DialError, cancel::BackendKey, wire::Wire};
@@ -25,17 +28,36 @@ pub struct StartupParams {
 pub(super) fn for_session(
     config: &TargetConfig,
     session: &Session,
-    startup: StartupParams,
+    startup: &StartupParams,
 ) -> Result<BytesMut, DialError> {
     let id = session.id.to_string();
-    let application = application_name(&session.application, &session.identity.user);
+    for_user(config, session, &session.application, &[("sluicegate.session", &id)], startup)
+}
+
+/// For sessions of one person, one after the other: only what is the same for all of them.
+pub(super) fn for_sessions(
+    config: &TargetConfig,
+    session: &Session,
+    startup: &StartupParams,
+) -> Result<BytesMut, DialError> {
+    for_user(config, session, "", &[], startup)
+}
+
+fn for_user(
+    config: &TargetConfig,
+    session: &Session,
+    application: &str,
+    more: &[(&str, &str)],
+    startup: &StartupParams,
+) -> Result<BytesMut, DialError> {
+    let application = application_name(application, &session.identity.user);
     let mut parameters = vec![
         ("user", config.username.as_str()),
         ("database", config.database.as_str()),
         ("application_name", application.as_str()),
         ("sluicegate.user", session.identity.user.as_str()),
-        ("sluicegate.session", id.as_str()),
     ];
+    parameters.extend(more);
     for (name, value) in &startup.settings {
         if is_reserved(name) {
             return Err(DialError::Parameter(printable(name).take(64).collect()));
@@ -73,7 +95,7 @@ fn is_reserved(name: &str) -> bool {
 
 /// `<client's application> (<user> via sluicegate)`, in printable ASCII. Where it is too long the
 /// client's own words are cut first.
-fn application_name(application: &str, user: &str) -> String {
+pub(super) fn application_name(application: &str, user: &str) -> String {
     const WORDS: usize = " ( via sluicegate)".len();
     let user: String = printable(user).take(MAX_APPLICATION_NAME - WORDS).collect();
     let application: String = printable(application).take(MAX_APPLICATION_NAME - WORDS - user.len()).collect();
@@ -87,23 +109,46 @@ fn printable(text: &str) -> impl Iterator<Item = char> {
     text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' })
 }
 
+/// The settings that a server reports, as it reported them last, in its order.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = &(String, String)> {
+        self.0.iter()
+    }
+
+    /// Takes a report. Beyond the most settings that are kept new ones are not.
+    pub fn set(&mut self, name: String, value: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None if self.0.len() < MAX_PARAMETERS => self.0.push((name, value)),
+            None => {}
+        }
+    }
+}
+
+/// Takes a report outside a session.
+pub(super) fn report(parameters: &mut Parameters, body: &ParameterStatusBody) -> Result<(), DialError> {
+    let text =
+        |s: std::io::Result<&str>| s.map(str::to_owned).map_err(|_| DialError::Protocol("a setting is not UTF-8"));
+    parameters.set(text(body.name())?, text(body.value())?);
+    Ok(())
+}
+
 /// What a server says before its first ReadyForQuery.
 pub(super) struct Ready {
-    pub(super) parameters: Vec<(String, String)>,
+    pub(super) parameters: Parameters,
     pub(super) key: BackendKey,
 }
 
-pub(super) async fn until_ready(wire: &mut Wire) -> Result<Ready, DialError> {
-    let mut parameters = Vec::new();
-    let mut key = None;
+pub(super) async fn until_ready(wire: &mut Wire<'_>) -> Result<Ready, DialError> {
+    let mut parameters = Parameters::default();
+    let (mut key, mut reports) = (None, 0..MAX_PARAMETERS);
     loop {
         match wire.next().await? {
-            Message::ParameterStatus(body) if parameters.len() < MAX_PARAMETERS => {
-                let text = |s: std::io::Result<&str>| {
-                    s.map(str::to_owned).map_err(|_| DialError::Protocol("a setting is not UTF-8"))
-                };
-                parameters.push((text(body.name())?, text(body.value())?));
-            }
+            Message::ParameterStatus(body) if reports.next().is_some() => report(&mut parameters, &body)?,
             Message::BackendKeyData(body) => {
                 key = Some(BackendKey { process_id: body.process_id(), secret: body.secret_key() });
             }

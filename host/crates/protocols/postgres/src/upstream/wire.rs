@@ -1,5 +1,5 @@
-//! Messages of the login, read one by one and bounded before anything is allocated for them. Not
-//! used once the connection is ready.
+//! Messages of the login and between two sessions, read one by one and bounded before anything is allocated
+//! for them. Not used while a session runs.
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
@@ -9,22 +9,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::DialError;
 
+/// How much is read at a time at least.
+const READ_SIZE: usize = 4096;
+
 /// The largest message of a login that is read.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// A connection during its login.
-pub(crate) struct Wire {
-    stream: MaybeTls,
+/// A connection during its login, or between two sessions.
+pub(crate) struct Wire<'a> {
+    stream: &'a mut MaybeTls,
     buffer: BytesMut,
 }
 
-impl Wire {
-    pub(crate) fn new(stream: MaybeTls) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(4096) }
+impl<'a> Wire<'a> {
+    /// `read_ahead` is what was read already.
+    pub(crate) fn new(stream: &'a mut MaybeTls, read_ahead: BytesMut) -> Self {
+        Self { stream, buffer: read_ahead }
     }
 
     pub(crate) fn stream(&self) -> &MaybeTls {
-        &self.stream
+        self.stream
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), DialError> {
@@ -50,6 +54,7 @@ impl Wire {
                 Some(Message::ErrorResponse(body)) => return Err(refused(&body)),
                 Some(message) => return Ok(message),
                 None => {
+                    self.buffer.reserve(READ_SIZE);
                     if self.stream.read_buf(&mut self.buffer).await? == 0 {
                         return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
                     }
@@ -58,9 +63,9 @@ impl Wire {
         }
     }
 
-    /// The connection and what was read beyond the login.
-    pub(crate) fn into_parts(self) -> (MaybeTls, BytesMut) {
-        (self.stream, self.buffer)
+    /// What was read beyond.
+    pub(crate) fn into_rest(self) -> BytesMut {
+        self.buffer
     }
 }
 

@@ -38,6 +38,9 @@ pub struct Gateway {
     pub double: Arc<Double>,
     record: Arc<Memory>,
     stopper: Stopper,
+    server: Arc<Server>,
+    /// The target without what each test adds.
+    target: String,
 }
 
 /// What the policies do, beside what texts say.
@@ -46,6 +49,8 @@ pub struct Double {
     generation: AtomicU64,
     pub blocks: AtomicBool,
     pub may_mask: AtomicBool,
+    /// What they were asked about last.
+    pub asked: Mutex<Option<Arc<Command>>>,
 }
 
 impl Double {
@@ -81,6 +86,11 @@ pub struct Caller {
 
 impl Gateway {
     pub async fn start(server: &super::server::Server, more: &str) -> Self {
+        Self::before(&format!("address = \"localhost:{}\"", server.port), more).await
+    }
+
+    /// Before whatever is at this address, a line of the configuration.
+    pub async fn before(address: &str, more: &str) -> Self {
         let record = Arc::new(Memory::default());
         let double = Arc::new(Double::default());
         let approvals = Approvals::new(ApprovalLimits::default(), record.clone(), None, DigestKey::derive(&[7; 32]));
@@ -95,22 +105,32 @@ impl Gateway {
         let allow = vec![Principal::Group("engineering".to_owned())];
         let access = TargetAccess { protocol: "postgres", allow };
         gate.set_targets(HashMap::from([("orders".to_owned(), access)]));
-        let address = format!("localhost:{}", server.port);
-        let text = format!("address = \"{address}\"\ndatabase = \"postgres\"\nusername = \"postgres\"\n{more}");
-        let target = Target::prepare(toml::from_str(&text).unwrap()).unwrap();
+        let target = format!("{address}\ndatabase = \"postgres\"\nusername = \"postgres\"\n");
         let gateway = Server::new(ServerParts {
             gate: Arc::new(gate),
             hash_key: Arc::new(HashKey::new([7; 32])),
             tls: None,
             allow_plaintext: false,
         });
-        gateway.set_targets(HashMap::from([("orders".to_owned(), target)]));
         let limits = Limits { max_connections: 100, max_starting: 100, grace: Duration::from_secs(5) };
         let listener = Listener::bind("postgres", "127.0.0.1:0", Exposure::LoopbackOnly, limits).await.unwrap();
         let port = listener.local_addr().port();
         let (stopper, stop) = stop_channel();
+        let started = Self { port, approvals, double, record, stopper, server: Arc::clone(&gateway), target };
+        started.reconfigure(more);
         tokio::spawn(gateway.serve(listener, stop));
-        Self { port, approvals, double, record, stopper }
+        started
+    }
+
+    /// Users are about to change.
+    pub fn forget_connections(&self) {
+        self.server.forget_connections();
+    }
+
+    /// Puts the target in force with these lines.
+    pub fn reconfigure(&self, more: &str) {
+        let config = toml::from_str(&format!("{}{more}", self.target)).unwrap();
+        self.server.set_targets(HashMap::from([("orders".to_owned(), Target::prepare(&config).unwrap())]));
     }
 
     pub fn stop(&self) {
@@ -244,6 +264,7 @@ impl PolicySession for Policies {
 
     fn command(&mut self, _sequence: u64, command: &Arc<Command>) -> (Ruling, Box<dyn Flight>) {
         self.seen = self.double.generation.load(Ordering::SeqCst);
+        *self.double.asked.lock().unwrap() = Some(Arc::clone(command));
         let says = |word: &str| command.text.contains(word);
         let mut ruling = Ruling::default();
         if command.phase == Phase::Run && (says("/* hold") || command.verb == "function-call") {
@@ -306,14 +327,30 @@ pub struct Wire {
 
 impl Wire {
     pub async fn connect(gateway: &Gateway) -> Self {
+        Self::greeted(gateway, &[]).await.1
+    }
+
+    /// With these start-up parameters; returns the settings that are reported, too.
+    pub async fn greeted(gateway: &Gateway, more: &[(&str, &str)]) -> (Vec<(String, String)>, Self) {
         let stream = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.unwrap();
         let mut wire = Self { stream, buffer: bytes::BytesMut::new() };
         let mut out = bytes::BytesMut::new();
-        frontend::startup_message([("user", "alice"), ("database", "orders")], &mut out).unwrap();
+        let parameters = [("user", "alice"), ("database", "orders")].into_iter().chain(more.iter().copied());
+        frontend::startup_message(parameters, &mut out).unwrap();
         frontend::password_message(b"x", &mut out).unwrap();
         wire.stream.write_all(&out).await.unwrap();
-        assert!(wire.errors_until_ready().await.is_empty());
-        wire
+        let mut reported = Vec::new();
+        loop {
+            match Message::parse(&mut wire.buffer).unwrap() {
+                Some(Message::ReadyForQuery(_)) => return (reported, wire),
+                Some(Message::ParameterStatus(body)) => {
+                    reported.push((body.name().unwrap().to_owned(), body.value().unwrap().to_owned()));
+                }
+                Some(Message::ErrorResponse(_)) => panic!("the login is refused"),
+                Some(_) => {}
+                None => assert_ne!(wire.stream.read_buf(&mut wire.buffer).await.unwrap(), 0, "the gateway closed"),
+            }
+        }
     }
 
     /// Parse, Bind and Execute of each text, and one Sync.
