@@ -74,6 +74,7 @@ impl SessionError {
             Self::Unsupported(text) => Some(("0A000", text.clone())),
             Self::Refused(Refusal::Secret) => Some(("28P01", Refusal::Secret.to_string())),
             Self::Refused(Refusal::Busy) => Some(("53300", Refusal::Busy.to_string())),
+            Self::Refused(refusal @ Refusal::Throttled(_)) => Some(("28000", refusal.to_string())),
             Self::Refused(refusal @ Refusal::Target(_)) => Some(("3D000", refusal.to_string())),
             Self::Refused(refusal @ Refusal::Policy(_)) => Some(("42501", refusal.to_string())),
             Self::Refused(Refusal::Record) => Some(("58030", Refusal::Record.to_string())),
