@@ -2,7 +2,7 @@
 //! machine says goes to either side. Neither side can make the other's bytes pile up: while one
 //! does not read, the other is not read from.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
 use sluicegate_net::{MaybeTls, Stop};
@@ -25,6 +25,14 @@ const HIGH_WATER: usize = 256 * 1024;
 /// While a command waits for people, so much is read behind it, so that a client that goes away is
 /// noticed.
 const BEHIND_HOLD: usize = 1024 * 1024;
+/// Once its client has gone, a target that says nothing for so long is given up.
+const LAST_ANSWER: Duration = Duration::from_secs(10);
+/// The same where it may still be writing: how that ended belongs in the record.
+const LAST_WRITE: Duration = Duration::from_secs(60 * 60);
+/// So long a client may take to read what is still to be said to it at the end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// The same where the gateway is about to stop: less than what [`Stop::overdue`] leaves.
+const HASTY_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs a session to its end. The end is recorded, whatever it is.
 pub async fn run(
@@ -46,9 +54,13 @@ pub async fn run(
             let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new());
             let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead);
             let machine = &mut machine;
+            let (gone, cancelled, leaving) = (false, false, None);
             let mut session =
-                Session { client, to_client, server, to_server, machine, out, cancel, gone: false, leaving: None };
-            session.work(&mut stop).await
+                Session { client, to_client, server, to_server, machine, out, cancel, gone, cancelled, leaving };
+            match session.work(&mut stop).await {
+                Ok(reason) => Ok(reason),
+                Err(error) => Err(session.conclude(error).await),
+            }
         }
         Err(_) => Ok(String::new()),
     };
@@ -86,9 +98,14 @@ struct Session<'a> {
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
+    /// What was read for it has been cancelled.
+    cancelled: bool,
     /// Terminate was sent on: what was accepted before it still runs to its end.
     leaving: Option<String>,
 }
+
+/// Why a session ends whose client went without a goodbye.
+const GONE: &str = "the client closed the connection";
 
 /// A session that is idle, or waits for people, stops when it is asked to; any other when the grace is
 /// nearly over.
@@ -105,6 +122,16 @@ enum Ready {
     /// The command that waits for people can be decided again.
     HoldOver,
     Stop,
+    /// The client is gone, and the target says nothing.
+    Silence,
+}
+
+/// Passes after so much time; never where there is none.
+async fn silence(patience: Option<Duration>) {
+    match patience {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Session<'_> {
@@ -128,6 +155,11 @@ impl Session<'_> {
                 (Ready::Server(Ok(0) | Err(_)), Some(reason)) => return Ok(reason),
                 (Ready::Server(Ok(0)), None) => return self.target_closed().await,
                 (Ready::Server(Err(error)), None) => return Err(SessionError::Target(error)),
+                (Ready::Silence, leaving) => {
+                    self.cancel_reading().await;
+                    tracing::warn!("the target says nothing to a session whose client has gone; it is given up");
+                    return Ok(leaving.unwrap_or_else(|| GONE.into()));
+                }
                 (Ready::Stop, _) if self.machine.is_on_hold() => return Err(SessionError::StoppingOnHold),
                 (Ready::Stop, _) => return Err(SessionError::Stopping),
                 (Ready::HoldOver, leaving) => {
@@ -146,9 +178,9 @@ impl Session<'_> {
     /// goodbye. What it was reading need not go on at the target; what it was writing ends as it would
     /// without a gateway. A command that waits for people will not run, nor what was sent after it.
     async fn leave(&mut self) -> Result<(), SessionError> {
-        const GONE: &str = "the client closed the connection";
         self.out.client = Queue::default();
         if self.leaving.is_some() {
+            self.cancel_reading().await;
             return Ok(());
         }
         if self.machine.is_suspended() {
@@ -156,14 +188,26 @@ impl Session<'_> {
         } else if self.machine.is_deferring() || !self.client.starved {
             return Ok(());
         }
-        if self.machine.runs_a_read()
-            && let Err(error) = self.cancel.cancel().await
-        {
-            tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
+        self.cancel_reading().await;
+        if self.client.decoder.is_inside() {
+            // The target would take a goodbye for more of the message that the client did not finish.
+            self.to_server.end();
+        } else {
+            self.out.own(message::message(b'X', |_| {}));
         }
-        self.out.own(message::message(b'X', |_| {}));
         self.leaving = Some(GONE.into());
         Ok(())
+    }
+
+    /// Stops, once, what the target only reads for a client that has gone.
+    async fn cancel_reading(&mut self) {
+        let only_reads = self.machine.runs_a_read() && !self.machine.runs_a_write();
+        if !only_reads || std::mem::replace(&mut self.cancelled, true) {
+            return;
+        }
+        if let Err(error) = self.cancel.cancel().await {
+            tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
+        }
     }
 
     async fn receive_from_server(&mut self) -> Result<(), SessionError> {
@@ -171,12 +215,12 @@ impl Session<'_> {
         let mut progress = false;
         while self.out.client.len() < HIGH_WATER {
             if self.machine.passes_rows()
-                && let Some((bytes, count)) = self.server.decoder.run(b'D')?
+                && let Some((bytes, count)) = self.server.decoder.run(b'D').map_err(SessionError::TargetFrame)?
             {
                 self.machine.rows(bytes, count, &mut self.out);
                 continue;
             }
-            let Some(frame) = self.server.decoder.next_frame()? else {
+            let Some(frame) = self.server.decoder.next_frame().map_err(SessionError::TargetFrame)? else {
                 self.server.hungry = true;
                 break;
             };
@@ -195,7 +239,7 @@ impl Session<'_> {
     async fn receive_from_client(&mut self) -> Result<(), SessionError> {
         self.client.hungry = false;
         while self.takes_messages() {
-            let Some(frame) = self.client.decoder.next_frame()? else {
+            let Some(frame) = self.client.decoder.next_frame().map_err(SessionError::ClientFrame)? else {
                 (self.client.hungry, self.client.starved) = (true, true);
                 return Ok(());
             };
@@ -223,6 +267,8 @@ impl Session<'_> {
         let writes_client = !*gone && to_client.has_work(for_client);
         let writes_server = to_server.has_work(for_server);
         let reads_client = client.hungry && !*gone && leaving.is_none();
+        let patience = || if machine.runs_a_write() { LAST_WRITE } else { LAST_ANSWER };
+        let patience = (*gone || leaving.is_some()).then(patience);
         let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes_client && !writes_server;
         tokio::select! {
             biased;
@@ -240,18 +286,35 @@ impl Session<'_> {
             count = client.read(), if reads_client => Ok(Ready::Client(count)),
             () = machine.hold_over() => Ok(Ready::HoldOver),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
+            () = silence(patience) => Ok(Ready::Silence),
         }
     }
 
     /// The target closed its connection: the client gets what it said last.
     async fn target_closed(&mut self) -> Result<String, SessionError> {
-        while self.to_client.has_work(&self.out.client) {
-            self.to_client.write(&mut self.out.client).await.map_err(SessionError::Client)?;
+        if !self.machine.heard_fatal() {
+            return Err(SessionError::TargetClosed);
         }
-        if self.machine.heard_fatal() {
-            Ok("the target ended the session".into())
-        } else {
-            Err(SessionError::TargetClosed)
-        }
+        self.rest_to_client(LAST_WORDS).await.map_err(SessionError::Client)?;
+        Ok("the target ended the session".into())
+    }
+
+    /// Has the client read what was said before the error, so that it can be told of it: in the middle of
+    /// a message it would not understand.
+    async fn conclude(&mut self, error: SessionError) -> SessionError {
+        let stops = matches!(error, SessionError::Stopping | SessionError::StoppingOnHold);
+        let limit = if stops { HASTY_WORDS } else { LAST_WORDS };
+        let whole = !self.gone && !self.server.decoder.is_inside() && self.rest_to_client(limit).await.is_ok();
+        if whole { error } else { SessionError::Untold(Box::new(error)) }
+    }
+
+    async fn rest_to_client(&mut self, limit: Duration) -> io::Result<()> {
+        let rest = async {
+            while self.to_client.has_work(&self.out.client) {
+                self.to_client.write(&mut self.out.client).await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limit, rest).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -26,6 +26,8 @@ pub struct Sending<S> {
     writer: WriteHalf<S>,
     /// Something was written and not yet flushed.
     dirty: bool,
+    /// This direction is to end after what is written.
+    ending: bool,
 }
 
 /// Both directions of a connection.
@@ -33,7 +35,7 @@ pub fn sides<S: AsyncRead + AsyncWrite>(stream: S, whole: usize, read_ahead: Byt
     let (reader, writer) = tokio::io::split(stream);
     let mut decoder = Decoder::new(whole);
     decoder.buffer().unsplit(read_ahead);
-    (Receiving { reader, decoder, hungry: true, starved: true }, Sending { writer, dirty: false })
+    (Receiving { reader, decoder, hungry: true, starved: true }, Sending { writer, dirty: false, ending: false })
 }
 
 impl<S: AsyncRead> Receiving<S> {
@@ -50,14 +52,23 @@ impl<S: AsyncRead> Receiving<S> {
 impl<S: AsyncWrite> Sending<S> {
     /// Whether there is something to write or to flush.
     pub fn has_work(&self, queue: &Queue) -> bool {
-        self.dirty || !queue.is_empty()
+        self.dirty || self.ending || !queue.is_empty()
     }
 
-    /// Writes some of it, or flushes. Cancel-safe.
+    /// Ends this direction once everything is written.
+    pub fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// Writes some of it, or flushes, or ends. Cancel-safe.
     pub async fn write(&mut self, queue: &mut Queue) -> io::Result<()> {
         if queue.is_empty() {
             self.writer.flush().await?;
             self.dirty = false;
+            if self.ending {
+                self.writer.shutdown().await?;
+                self.ending = false;
+            }
         } else {
             self.writer.write_buf(queue).await?;
             self.dirty = true;
