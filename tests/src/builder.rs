@@ -215,6 +215,18 @@ pub(crate) fn serve(folder: &Path) -> Command {
     command
 }
 
+/// The same by a shell that ends in `exec`, and makes its surroundings first.
+pub(crate) fn serve_by(folder: &Path, shell: &str) -> Command {
+    let serve = serve(folder);
+    let log = || fs::File::options().append(true).open(folder.join("log")).expect("our own folder");
+    let mut command = Command::new("sh");
+    command.args(["-ec", &format!("{shell} \"$0\" \"$@\"")]);
+    command.arg(serve.get_program()).args(serve.get_args());
+    command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(folder);
+    command.stdout(log()).stderr(log());
+    command
+}
+
 fn write_secret(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     fs::write(path, text).expect("our own folder");

@@ -133,10 +133,24 @@ impl Gateway {
 
     /// The most memory it ever held, in bytes.
     pub fn peak_memory(&self) -> u64 {
+        self.memory_line("VmHWM:")
+    }
+
+    /// The memory it holds now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory_line("VmRSS:")
+    }
+
+    fn memory_line(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the gateway runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells it");
         let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB");
         kib * 1024
+    }
+
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).expect("the gateway runs").count()
     }
 
     /// Asks it to stop; says whether it did so by itself within `limit`.
@@ -151,12 +165,20 @@ impl Gateway {
 
     /// Starts it again after it has ended, with its configuration as it is, and waits until it serves.
     pub fn start_again(&mut self) {
+        assert!(self.try_start_again("exec"), "the gateway ended: {}", self.log());
+    }
+
+    /// The same by a shell that makes its surroundings first, as by `ulimit -f 4096; exec`. Says whether it
+    /// serves; otherwise it has ended.
+    pub fn try_start_again(&mut self, shell: &str) -> bool {
         let from = self.log().len();
-        self.process.again(builder::serve(self.process.folder()));
-        eventually("the gateway serves again", Duration::from_secs(60), || {
-            assert!(self.process.is_running(), "the gateway ended: {}", self.log());
-            self.log().get(from..).unwrap_or_default().contains(" ready ")
+        self.process.again(builder::serve_by(self.process.folder(), shell));
+        let mut serves = false;
+        eventually("the gateway serves again, or ends", Duration::from_secs(60), || {
+            serves = self.log().get(from..).unwrap_or_default().contains(" ready ");
+            serves || !self.process.is_running()
         });
+        serves
     }
 
     /// Whether it still runs.

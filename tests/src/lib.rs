@@ -3,12 +3,14 @@
 
 pub mod api;
 pub mod builder;
+pub mod bystander;
 pub mod client;
 pub mod gateway;
 pub mod guard;
 pub mod policies;
 pub mod postgres;
 pub mod programs;
+pub mod relay;
 pub mod seed;
 pub mod tls;
 pub mod users;
@@ -16,6 +18,8 @@ pub mod webhook;
 pub mod wire;
 
 pub use api::Api;
+pub use bystander::Bystander;
 pub use client::{Endpoint, Session};
 pub use gateway::Gateway;
 pub use postgres::{Database, Postgres};
+pub use relay::{Fault, Relay};

@@ -52,6 +52,20 @@ impl Wire {
         Self { stream }
     }
 
+    /// Connects from another of this machine's loopback addresses, as somebody else would.
+    pub fn connect_from(source: IpAddr, port: u16) -> Self {
+        let connecting = async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind((source, 0).into())?;
+            socket.connect(([127, 0, 0, 1], port).into()).await?.into_std()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let stream = runtime.and_then(|runtime| runtime.block_on(connecting)).expect("somebody listens");
+        stream.set_nonblocking(false).expect("a socket takes the option");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket takes a timeout");
+        Self { stream }
+    }
+
     /// Connects and logs in; returns what the server said from its greeting to ReadyForQuery.
     pub fn login(endpoint: &Endpoint) -> (Self, Vec<Message>) {
         Self::login_with(endpoint, code::V3_0, &[])
@@ -82,13 +96,19 @@ impl Wire {
     /// Logs in with further start-up parameters.
     pub fn login_with(endpoint: &Endpoint, version: u32, parameters: &[(&str, &str)]) -> (Self, Vec<Message>) {
         let mut wire = Self::connect(endpoint.port);
-        wire.start_up(endpoint, version, parameters);
-        let mut greeting = wire.read_until("RZE");
-        if greeting.last().is_some_and(|message| message.tag == 'R') {
-            wire.password(&endpoint.password);
-            greeting.extend(wire.read_until("ZE"));
-        }
+        let greeting = wire.greet(endpoint, version, parameters);
         (wire, greeting)
+    }
+
+    /// Logs in on a connection that has said nothing yet.
+    pub fn greet(&mut self, endpoint: &Endpoint, version: u32, parameters: &[(&str, &str)]) -> Vec<Message> {
+        self.start_up(endpoint, version, parameters);
+        let mut greeting = self.read_until("RZE");
+        if greeting.last().is_some_and(|message| message.tag == 'R') {
+            self.password(&endpoint.password);
+            greeting.extend(self.read_until("ZE"));
+        }
+        greeting
     }
 
     /// Sends the start-up packet.

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sluicegate_admin::ApiParts;
-use sluicegate_core::{Approvals, DigestKey, Gate, GateParts, approvals::Announcer, record::RecordError};
+use sluicegate_core::{Approvals, DigestKey, Gate, GateParts, Logins, approvals::Announcer, record::RecordError};
 use sluicegate_identity::{BuiltinUsers, SessionTokens};
 use sluicegate_net::{Exposure, Limits, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
 use sluicegate_policy_engine::{PolicyConfig, PolicyHost, TargetBindings};
@@ -62,9 +62,10 @@ impl Gateway {
         let policies = PolicyHost::start(config.policy_engine())?;
         block_in_place(|| policies.apply(bindings(&config.targets)))?;
         let users = Arc::new(BuiltinUsers::new(&config.users)?);
+        let logins = Arc::new(Logins::new(users.clone()));
         let approvals = approvals(&config, &recorder, DigestKey::derive(&mask_key))?;
         let gate = Arc::new(Gate::new(GateParts {
-            authenticator: users.clone(),
+            logins: Arc::clone(&logins),
             policies: policies.clone(),
             recorder: recorder.clone(),
             recording: config.recording,
@@ -77,7 +78,7 @@ impl Gateway {
             history: store,
             approvals,
             policies: Arc::new(Status(policies.clone())),
-            authenticator: users.clone(),
+            logins,
             tokens: Arc::new(SessionTokens::new(users.clone())),
             admins: admin::admins(&config),
         };

@@ -1,12 +1,13 @@
 //! A policy whose behaviour tests write into its module, so that one build is many policies: `allow`,
 //! `block`, `mask COLUMN`, `spare COLUMN`, `suspend` with words of what it asks for, `refuse` its settings,
-//! `trap`, `loop` for ever, `eat memory`.
+//! `trap`, `loop` for ever, `eat memory`, `recurse`, answer `at length` or with `2 GB` that are not there, or
+//! `edit outside` of the rows that it was shown.
 
 use std::{hint::black_box, time::Duration};
 
 use sluicegate_policy::{
-    Approval, Command, Events, Interests, Mask, NoSettings, Plan, Policy, ResultSet, ResultVerdict, Session, Verdict,
-    host,
+    Approval, Cell, Command, Events, Interests, Mask, NoSettings, Plan, Policy, ResultSet, ResultVerdict, Rows,
+    RowsVerdict, Session, Verdict, host,
 };
 
 /// Where the behaviour stands. The tests look for exactly these bytes.
@@ -15,6 +16,9 @@ static MARK: [u8; 32] = *b"behaviour=allow                 ";
 
 /// Suspends sessions instead of commands.
 const OPENING: &str = "suspend opening";
+
+/// Answers with edits of rows that it was not shown.
+const EDITING: &str = "edit outside";
 
 /// The policy.
 #[derive(Debug)]
@@ -40,7 +44,7 @@ impl Policy for Guest {
     fn interests(&self) -> Interests {
         let opening = if behaviour() == OPENING { Events::SESSION_OPENED } else { Events::empty() };
         let interests = Interests::in_events(opening | Events::COMMAND | Events::RESULT);
-        let hides = ["mask ", "spare "].iter().any(|word| behaviour().starts_with(word));
+        let hides = ["mask ", "spare ", EDITING].iter().any(|word| behaviour().starts_with(word));
         if hides { interests.masking() } else { interests }
     }
 
@@ -57,11 +61,18 @@ impl Policy for Guest {
             "trap" => panic!("the guest traps"),
             "loop" => spin(),
             "eat memory" => eat(),
+            "recurse" => Verdict::block(recurse(0).to_string()),
+            "at length" => Verdict::block("x".repeat(4 << 20)),
+            "2 GB" => Verdict::Block(forged()),
             _ => Verdict::Allow,
         }
     }
 
     fn on_result(&mut self, _: &Session, _: &Command, result: &ResultSet, plan: &Plan) -> ResultVerdict {
+        if behaviour() == EDITING {
+            plan.inspect(0);
+            return ResultVerdict::Proceed;
+        }
         let Some((what @ ("mask" | "spare"), name)) = behaviour().split_once(' ') else {
             return ResultVerdict::Proceed;
         };
@@ -71,6 +82,10 @@ impl Policy for Guest {
             }
         }
         ResultVerdict::Proceed
+    }
+
+    fn on_rows(&mut self, _: &Session, _: &ResultSet, rows: &Rows) -> RowsVerdict {
+        RowsVerdict::Mask(vec![Cell { row: rows.row_count(), column: 0, mask: Mask::Redact }])
     }
 }
 
@@ -107,6 +122,20 @@ fn eat() -> Verdict {
     loop {
         eaten.push(black_box(vec![1; 1 << 20]));
     }
+}
+
+fn recurse(depth: u64) -> u64 {
+    let here = black_box([depth; 64]);
+    here[0].wrapping_add(recurse(depth + 1)).wrapping_add(here[63])
+}
+
+/// A text that says of itself to be 2 GB long, most of which are beyond the module's memory.
+#[allow(unsafe_code, reason = "a policy in another language could answer so, and the gateway must not believe it")]
+fn forged() -> String {
+    let start: &'static mut [u8] = vec![b'x'; 8].leak();
+    let size = i32::MAX as usize;
+    // SAFETY: there is none. Nothing reads the text in here; the host does, which knows where the memory ends.
+    unsafe { String::from_raw_parts(start.as_mut_ptr(), size, size) }
 }
 
 sluicegate_policy::export!(Guest);

@@ -12,7 +12,7 @@ use sluicegate_tests::{
     postgres::APP_PASSWORD,
     programs::{eventually, sluicegate_program},
     tls::Authority,
-    wire::{Message, Wire, errors_of, rows_of},
+    wire::{Wire, errors_of, rows_of},
 };
 
 use crate::{database, open, record::newest};
@@ -21,7 +21,6 @@ use crate::{database, open, record::newest};
 fn a_burst_of_logins_never_calls_a_right_secret_wrong() {
     let (_database, mut gateway) = open();
     assert!(gateway.stop(Duration::from_secs(20)));
-    // On one core there is room for some 65 logins at once.
     let single = serve(gateway.folder(), &format!("exec taskset -c {}", any_core()));
     wait_until_served(&gateway);
     let logins: Vec<_> = (0..200)
@@ -35,12 +34,8 @@ fn a_burst_of_logins_never_calls_a_right_secret_wrong() {
         })
         .collect();
     let refusals: Vec<_> = logins.into_iter().map(|login| login.join().unwrap()).collect();
-    let busy = |error: &&Message| error.field('M').unwrap().contains("the gateway is busy verifying other logins");
     let codes = |code: &str| refusals.iter().filter(|error| error.field('C').unwrap() == code).count();
     assert_eq!((codes("28P01"), codes("3D000") + codes("53300")), (0, refusals.len()));
-    assert!(codes("53300") > 0 && refusals.iter().filter(busy).count() == codes("53300"));
-    let recorded = gateway.json(&["sessions", "list", "--limit", "1000"]).to_string();
-    assert!(recorded.contains("too many other secrets were being verified"), "{recorded}");
     drop(single);
 }
 

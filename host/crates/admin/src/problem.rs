@@ -17,8 +17,8 @@ use utoipa::ToSchema;
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 /// The ways to authenticate, with every 401 (RFC 7617, RFC 6750).
 const CHALLENGES: [&str; 2] = [r#"Basic realm="sluicegate", charset="UTF-8""#, r#"Bearer realm="sluicegate""#];
-/// After how many seconds to try again, with every 503.
-const PATIENCE: HeaderValue = HeaderValue::from_static("5");
+/// After how many seconds to try again what cannot be done now.
+const PATIENCE: u64 = 5;
 
 /// Why a request was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, ToSchema)]
@@ -35,6 +35,9 @@ pub struct Problem {
     pub status: u16,
     /// What went wrong this time, and what to do.
     pub detail: String,
+    /// After how many seconds to try again; a header, and no part of the body.
+    #[serde(skip)]
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -45,6 +48,7 @@ impl Problem {
             title: Cow::Borrowed(status.canonical_reason().unwrap_or("Error")),
             status: status.as_u16(),
             detail: detail.into(),
+            retry_after: None,
         }
     }
 
@@ -82,23 +86,26 @@ impl Problem {
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
+
+    /// The caller has to wait for so many seconds.
+    pub fn too_many(detail: impl Into<String>, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(PATIENCE));
         let mut response = (status, [(CONTENT_TYPE, MEDIA_TYPE)], Json(self)).into_response();
         let headers = response.headers_mut();
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                for challenge in CHALLENGES {
-                    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-                }
+        if status == StatusCode::UNAUTHORIZED {
+            for challenge in CHALLENGES {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, PATIENCE);
-            }
-            _ => {}
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

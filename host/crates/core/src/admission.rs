@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::{
     approvals::Approvals,
     gate::GatedSession,
-    identity::{Authenticator, Identity, Principal, Verification},
+    identity::{Identity, Principal},
+    logins::{Login, Logins},
     policy::{Opinion, PolicyEngine},
     record::{self, Entry, Event, Opened, Recorder, Recording, Refused},
 };
@@ -81,6 +82,9 @@ pub enum Refusal {
     /// Too many secrets are being verified at the moment.
     #[error("the gateway is busy verifying other logins; try again in a moment")]
     Busy,
+    /// Too many wrong secrets came before this one, which nobody looked at.
+    #[error("there were too many wrong secrets for this user from your network; try again in {0} s")]
+    Throttled(u64),
     /// Unknown target, or not allowed to use it.
     #[error("there is no target \"{0}\" that you may use; ask whoever runs this gateway for access")]
     Target(String),
@@ -117,7 +121,7 @@ impl SessionPermit {
 /// What a gate is made of.
 pub struct GateParts {
     /// Verifies secrets.
-    pub authenticator: Arc<dyn Authenticator>,
+    pub logins: Arc<Logins>,
     /// Runs policies.
     pub policies: Arc<dyn PolicyEngine>,
     /// Keeps the record.
@@ -150,13 +154,21 @@ impl Gate {
     /// Lets a client in, or not. The refusal is recorded with its true reason.
     pub async fn admit(&self, hello: Hello, secret: SecretString) -> Result<(SessionPermit, GatedSession), Refusal> {
         let id = SessionId(Uuid::now_v7());
-        let identity = match self.parts.authenticator.verify(&hello.user, secret).await {
-            Verification::Verified(identity) => identity,
-            Verification::Wrong => {
-                self.refused(id, &hello, "unknown user or wrong secret", Vec::new()).await;
+        let identity = match self.parts.logins.verify(&hello.user, secret, hello.client.ip()).await {
+            Login::Verified(identity) => identity,
+            Login::Wrong { unheard } => {
+                self.refused(id, &hello, &wrong(unheard), Vec::new()).await;
                 return Err(Refusal::Secret);
             }
-            Verification::Busy => {
+            Login::Throttled { seconds, first } => {
+                // The others of a burst are told with the next one that is looked at.
+                if first {
+                    let reason = format!("too many wrong secrets: refused unheard, as are others for {seconds} s");
+                    self.refused(id, &hello, &reason, Vec::new()).await;
+                }
+                return Err(Refusal::Throttled(seconds));
+            }
+            Login::Busy => {
                 self.refused(id, &hello, "too many other secrets were being verified", Vec::new()).await;
                 return Err(Refusal::Busy);
             }
@@ -227,5 +239,13 @@ impl Gate {
         if let Err(error) = self.parts.recorder.append(entry).await {
             tracing::error!(%error, "a refusal could not be recorded");
         }
+    }
+}
+
+/// Why a wrong secret was refused, with the burst that it ends.
+fn wrong(unheard: u64) -> String {
+    match unheard {
+        0 => "unknown user or wrong secret".to_owned(),
+        count => format!("unknown user or wrong secret; {count} tries before it were refused unheard"),
     }
 }

@@ -87,6 +87,10 @@ impl From<StoreError> for ReadError {
 
 impl From<sled::Error> for StoreError {
     fn from(error: sled::Error) -> Self {
-        Self::Sled(error)
+        match error {
+            sled::Error::Corruption { .. } => Self::Damaged("a part of it is not what its checksum says"),
+            sled::Error::Unsupported(_) => Self::Damaged("its settings cannot be read"),
+            other => Self::Sled(other),
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     error::StoreError,
     retention::{Retention, Rules},
     shared::{Message, Shared},
-    store::Store,
+    store::{Store, unless_damaged},
     writer::Writer,
 };
 
@@ -69,11 +69,14 @@ impl SledRecorder {
 
     /// [`SledRecorder::open`] at another pace.
     pub fn open_with(data_dir: &Path, pace: Pace) -> Result<Self, StoreError> {
-        let (store, key) = Store::open(data_dir)?;
         let (inbox, outbox) = mpsc::channel();
         let inbox = Arc::new(inbox);
         let shared = Arc::new(Shared::new());
-        let writer = Writer::start(store.clone(), key, outbox, Arc::clone(&shared), pace)?;
+        let (store, writer) = unless_damaged(|| {
+            let (store, key) = Store::open(data_dir)?;
+            let writer = Writer::start(store.clone(), key, outbox, Arc::clone(&shared), pace)?;
+            Ok((store, writer))
+        })?;
         store.attach(Arc::downgrade(&inbox));
         let writer = thread::Builder::new()
             .name("recorder".to_owned())

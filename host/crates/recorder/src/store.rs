@@ -6,8 +6,9 @@ use std::{
     io,
     ops::RangeInclusive,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, Weak, mpsc},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -77,11 +78,13 @@ impl Store {
             return Err(StoreError::Missing(data_dir.to_owned()));
         }
         let lock = lock(folder.join("lock"), data_dir)?;
-        let db = open_sled(&folder)?;
-        if let Some(older @ ..VERSION) = version(&db)? {
-            return Err(StoreError::Older(older));
-        }
-        Self::with(db, &folder, lock, keyfile::public(data_dir)?)
+        unless_damaged(|| {
+            let db = open_sled(&folder)?;
+            if let Some(older @ ..VERSION) = version(&db)? {
+                return Err(StoreError::Older(older));
+            }
+            Self::with(db, &folder, lock, keyfile::public(data_dir)?)
+        })
     }
 
     fn with(db: Db, folder: &Path, lock: File, key: PublicKey) -> Result<Self, StoreError> {
@@ -199,6 +202,19 @@ impl Store {
     pub(crate) fn last_head(&self, session: SessionId) -> Result<Option<SignedHead>, StoreError> {
         self.heads(session, 0..=u64::MAX).next_back().transpose()
     }
+}
+
+/// Opens and reads a store that may be damaged. sled takes what it does not understand in its files for a
+/// mistake of its own, and panics; whoever started the gateway is to read one sentence instead.
+pub(crate) fn unless_damaged<T>(open: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    // One at a time, so that each puts back what it found.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(|panic| tracing::debug!(%panic, "the store cannot be read")));
+    let opened = panic::catch_unwind(AssertUnwindSafe(open));
+    panic::set_hook(usual);
+    opened.unwrap_or(Err(StoreError::Damaged("its files are not what was written")))
 }
 
 /// The lock that tells a running gateway. sled has one too, but reports it as any other error.

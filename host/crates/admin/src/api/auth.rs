@@ -2,7 +2,11 @@
 //! from the network every request proves who sent it. To answer for an approval one needs a name, so
 //! there credentials are needed on the socket too.
 
-use std::{iter, net::SocketAddr, sync::Arc};
+use std::{
+    iter,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -15,7 +19,7 @@ use headers::{
     authorization::{Basic, Bearer},
 };
 use secrecy::SecretString;
-use sluicegate_core::{Approval, Identity, Principal, Verification, record};
+use sluicegate_core::{Approval, Identity, Login, Principal, record};
 use sluicegate_net::Slot;
 
 use super::Api;
@@ -107,10 +111,11 @@ async fn prove(api: &Api, headers: &HeaderMap, peer: Option<SocketAddr>) -> Resu
     if values.next().is_some() {
         return Err(Problem::bad_request("there is more than one `authorization` header: send one"));
     }
+    let from = peer.map(|peer| peer.ip());
     let peer = peer.map_or_else(|| "the owner's socket".to_owned(), |peer| peer.to_string());
     if let Ok(Authorization(basic)) = Authorization::<Basic>::decode(&mut iter::once(value)) {
         let (user, secret) = (basic.username(), SecretString::from(basic.password()));
-        return by_secret(api, user, secret, &peer).await.map(|identity| Some((identity, Proof::Secret)));
+        return by_secret(api, user, secret, from, &peer).await.map(|identity| Some((identity, Proof::Secret)));
     }
     let Ok(Authorization(bearer)) = Authorization::<Bearer>::decode(&mut iter::once(value)) else {
         tracing::warn!(client = peer, "a login to the admin API failed: its credentials are neither Basic nor Bearer");
@@ -124,16 +129,43 @@ async fn prove(api: &Api, headers: &HeaderMap, peer: Option<SocketAddr>) -> Resu
     Ok(Some((identity, Proof::Token(token))))
 }
 
-async fn by_secret(api: &Api, user: &str, secret: SecretString, peer: &str) -> Result<Identity, Problem> {
-    match api.0.authenticator.verify(user, secret).await {
-        Verification::Verified(identity) => Ok(identity),
-        Verification::Wrong => {
-            let (user, _) = record::cut(user, MAX_NAME_BYTES);
-            tracing::warn!(user, client = peer, "a login to the admin API failed: unknown user or wrong secret");
+async fn by_secret(
+    api: &Api,
+    user: &str,
+    secret: SecretString,
+    from: Option<IpAddr>,
+    peer: &str,
+) -> Result<Identity, Problem> {
+    let login = match from {
+        Some(address) => api.0.logins.verify(user, secret, address).await,
+        None => api.0.logins.verify_for_owner(user, secret).await,
+    };
+    let (user, _) = record::cut(user, MAX_NAME_BYTES);
+    match login {
+        Login::Verified(identity) => Ok(identity),
+        Login::Wrong { unheard } => {
+            tracing::warn!(
+                user,
+                client = peer,
+                unheard,
+                "a login to the admin API failed: unknown user or wrong secret"
+            );
             Err(Problem::unauthorized("the user or the secret is wrong; ask whoever runs this gateway for access"))
         }
-        Verification::Busy => {
-            let (user, _) = record::cut(user, MAX_NAME_BYTES);
+        Login::Throttled { seconds, first } => {
+            if first {
+                tracing::warn!(
+                    user,
+                    client = peer,
+                    seconds,
+                    "logins to the admin API are refused unheard: too many wrong secrets"
+                );
+            }
+            let detail =
+                format!("there were too many wrong secrets for this user from your network; try again in {seconds} s");
+            Err(Problem::too_many(detail, seconds))
+        }
+        Login::Busy => {
             tracing::warn!(user, client = peer, "a login to the admin API was put off: too many others are verified");
             Err(Problem::unavailable("the gateway is busy verifying other logins; try again in a moment"))
         }

@@ -32,7 +32,7 @@ use axum::{
     routing::{get, post},
 };
 use sluicegate_core::{
-    Approvals, Authenticator, Principal,
+    Approvals, Logins, Principal,
     identity::Tokens,
     sessions::{ApprovalReader, ReadError, SessionReader},
 };
@@ -67,7 +67,7 @@ pub struct ApiParts {
     /// Tells about policies.
     pub policies: Arc<dyn Policies>,
     /// Verifies secrets.
-    pub authenticator: Arc<dyn Authenticator>,
+    pub logins: Arc<Logins>,
     /// Gives out and verifies session tokens.
     pub tokens: Arc<dyn Tokens>,
     /// Who may read everything, and stands in where a policy lists no approvers.
@@ -83,7 +83,7 @@ struct Inner {
     history: Arc<dyn ApprovalReader>,
     approvals: Arc<Approvals>,
     policies: Arc<dyn Policies>,
-    authenticator: Arc<dyn Authenticator>,
+    logins: Arc<Logins>,
     tokens: Arc<dyn Tokens>,
     admins: RwLock<Arc<[Principal]>>,
     reads: Arc<Semaphore>,
@@ -118,9 +118,9 @@ pub fn router(api: Api, door: Door) -> Router {
 impl Api {
     /// An API of these parts.
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { sessions, history, approvals, policies, authenticator, tokens, admins } = parts;
+        let ApiParts { sessions, history, approvals, policies, logins, tokens, admins } = parts;
         let (admins, reads) = (RwLock::new(admins.into()), Arc::new(Semaphore::new(MAX_READS)));
-        Self(Arc::new(Inner { sessions, history, approvals, policies, authenticator, tokens, admins, reads }))
+        Self(Arc::new(Inner { sessions, history, approvals, policies, logins, tokens, admins, reads }))
     }
 
     /// Replaces the admins, for requests from now on.

@@ -100,6 +100,7 @@ impl IntoResponses for Common {
             (400, "The request is not understood: a parameter is unknown or out of bounds, or a body is no JSON."),
             (401, "The caller is not known."),
             (421, "A listener that only this machine reaches was asked for another host."),
+            (429, "There were too many wrong secrets for this user from the caller's network."),
             (500, "The gateway failed; its log says how."),
             (503, "The gateway cannot do it now."),
         ])
@@ -152,7 +153,7 @@ fn problems(list: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
         let mut response = ResponseBuilder::new().description(*description).content(MEDIA_TYPE, body);
         match status {
             401 => response = response.header("www-authenticate", header(Type::String, "How to say who one is.")),
-            503 => {
+            429 | 503 => {
                 response = response.header("retry-after", header(Type::Integer, "Seconds after which to try again."))
             }
             _ => {}

@@ -1,5 +1,7 @@
 //! Who gets in from the network, by secret and by token, and for how long.
 
+use std::time::Duration;
+
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -28,10 +30,39 @@ async fn without_good_credentials_nobody_gets_in() {
             assert!(!reply.detail().is_empty());
         }
     }
-    assert_eq!(network.get("/api/v1/whoami", wrong).await.body, network.get("/api/v1/whoami", nobody).await.body);
     let log = logs::text();
     assert!(log.contains(r#"user="zoe""#) && log.contains("client=\"127.0.0.1:"), "{log}");
     assert!(!log.contains("sesame-open"), "no secret is logged");
+}
+
+#[tokio::test]
+async fn guesses_are_put_off_and_an_unknown_user_reads_as_a_known_one() {
+    let stage = Stage::new();
+    let network = stage.listen().await;
+    let wrong = "Basic YW5uOnNlc2FtZS1vcGVu"; // ann:sesame-open
+    let nobody = "Basic em9lOnNlc2FtZS1vcGVu"; // zoe:sesame-open
+    let mut told = Vec::new();
+    for guess in [nobody, wrong] {
+        let mut tries = 0;
+        // Until the wait is so long that what follows comes well within it.
+        let refused = loop {
+            let reply = network.get("/api/v1/whoami", guess).await;
+            tries += 1;
+            match (reply.status, reply.head.split("retry-after: ").nth(1).and_then(|rest| rest.lines().next())) {
+                (401, None) => assert!(tries < 20, "it is never put off"),
+                (429, Some("1" | "2")) => tokio::time::sleep(Duration::from_secs(1)).await,
+                (429, Some(_)) => break reply,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(tries > 5, "people mistype");
+        told.push(refused.detail().split(';').next().unwrap().to_owned());
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!(network.get("/api/v1/whoami", &basic("ann")).await.status, 429, "nor is the right secret told apart");
+    assert_eq!(network.get("/api/v1/whoami", &basic("bob")).await.status, 200);
+    let burst = "logins to the admin API are refused unheard";
+    assert!(logs::text().contains(burst));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sluicegate_admin::{Api, ApiParts, Door, Policies, router, serve_tcp};
 use sluicegate_core::{
     Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate, GateParts, GatedSession,
-    Halt, Hello, Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
+    Halt, Hello, Identity, Logins, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
     approvals::{Announcer, ApprovalLimits},
     identity::Tokens,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -172,7 +172,7 @@ impl Stage {
         let asks = Arc::new(Mutex::new(Vec::new()));
         let desk = Arc::new(Desk { users: Arc::clone(&users), busy: AtomicBool::new(false) });
         let gate = Gate::new(GateParts {
-            authenticator: Arc::clone(&users) as _,
+            logins: Arc::new(Logins::new(Arc::clone(&users) as _)),
             policies: Arc::new(Engine(Arc::clone(&asks))),
             recorder,
             recording: Recording::Ordered,
@@ -187,7 +187,7 @@ impl Stage {
             history: Arc::clone(&ledger) as _,
             approvals: Arc::clone(&approvals),
             policies: Arc::new(Modules),
-            authenticator: Arc::clone(&desk) as _,
+            logins: Arc::new(Logins::new(Arc::clone(&desk) as _)),
             tokens: Arc::clone(&tokens) as _,
             admins: vec![Principal::Group("admin".to_owned())],
         });

@@ -15,7 +15,7 @@ use std::{
 use secrecy::SecretString;
 use sluicegate_core::{
     Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate, GateParts, GatedSession, Hello,
-    Identity, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
+    Identity, Logins, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
     approvals::ApprovalLimits,
     command::Parameter,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -238,7 +238,7 @@ fn gate(limits: ApprovalLimits, rules: &Arc<Mutex<Rules>>, ledger: &Arc<Ledger>)
     let recorder: Arc<dyn Recorder> = Arc::clone(ledger) as _;
     let approvals = Approvals::new(limits, Arc::clone(&recorder), None, DigestKey::derive(&[7; 32]));
     let gate = Gate::new(GateParts {
-        authenticator: Arc::new(Doorman),
+        logins: Arc::new(Logins::new(Arc::new(Doorman))),
         policies: Arc::new(Engine(Arc::clone(rules))),
         recorder,
         recording: Recording::Ordered,

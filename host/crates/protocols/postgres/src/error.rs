@@ -46,9 +46,16 @@ pub enum SessionError {
     /// The target could not be reached.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// Somebody broke the protocol.
+    /// The client broke the protocol.
+    #[error("the client broke the protocol: {0}")]
+    ClientFrame(FrameError),
+    /// The target broke the protocol.
+    #[error("the target broke the protocol: {0}")]
+    TargetFrame(FrameError),
+    /// One of the others, where the client cannot be told: it is gone, does not read, or is in the middle of
+    /// a message.
     #[error(transparent)]
-    Frame(#[from] FrameError),
+    Untold(Box<SessionError>),
     /// Somebody broke the protocol, or the record failed.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -61,33 +68,46 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// Whether it is the target's doing.
+    pub fn is_targets_doing(&self) -> bool {
+        match self {
+            Self::Untold(error) => error.is_targets_doing(),
+            Self::Target(_) | Self::TargetClosed | Self::TargetFrame(_) => true,
+            Self::Machine(error) => {
+                matches!(error, MachineError::Server(_) | MachineError::ServerTag(_) | MachineError::Large(_))
+            }
+            _ => false,
+        }
+    }
+
     /// SQLSTATE and text for the client; none where there is nobody to read it. Only fixed texts and
     /// what the client said itself.
     pub fn client_message(&self) -> Option<(&'static str, String)> {
         let fixed = |code: &'static str, text: &str| Some((code, text.to_owned()));
         match self {
-            Self::Client(_) | Self::Tls(_) => None,
+            Self::Client(_) | Self::Tls(_) | Self::Untold(_) => None,
             Self::Timeout => fixed("08P01", "the start-up took too long; connect again"),
             Self::Target(_) | Self::TargetClosed => fixed("08006", "the target closed the connection; connect again"),
+            Self::Startup(error @ StartupError::Version(..)) => Some(("0A000", error.to_string())),
             Self::Startup(error) => Some(("08P01", error.to_string())),
             Self::Plaintext => fixed("28000", "this gateway requires TLS; connect with sslmode=require or stricter"),
             Self::Unsupported(text) => Some(("0A000", text.clone())),
             Self::Refused(Refusal::Secret) => Some(("28P01", Refusal::Secret.to_string())),
             Self::Refused(Refusal::Busy) => Some(("53300", Refusal::Busy.to_string())),
+            Self::Refused(refusal @ Refusal::Throttled(_)) => Some(("28000", refusal.to_string())),
             Self::Refused(refusal @ Refusal::Target(_)) => Some(("3D000", refusal.to_string())),
             Self::Refused(refusal @ Refusal::Policy(_)) => Some(("42501", refusal.to_string())),
             Self::Refused(Refusal::Record) => Some(("58030", Refusal::Record.to_string())),
             Self::Setting(denial) => Some(("42501", denial.to_string())),
             Self::Dial(error) => Some((error.sqlstate(), error.client_message().to_owned())),
-            Self::Frame(_) => fixed("08P01", "the connection broke the PostgreSQL protocol and was closed"),
             Self::Machine(MachineError::Record(_)) => {
                 fixed("58030", "the gateway cannot record this session, so it ends it; try again later")
             }
             Self::Machine(error @ MachineError::Moved) => Some(("40001", error.to_string())),
-            Self::Machine(MachineError::Client(_) | MachineError::ClientTag(_)) => {
+            Self::ClientFrame(_) | Self::Machine(MachineError::Client(_) | MachineError::ClientTag(_)) => {
                 fixed("08P01", "the client broke the PostgreSQL protocol; the connection was closed")
             }
-            Self::Machine(_) => {
+            Self::TargetFrame(_) | Self::Machine(_) => {
                 fixed("08P01", "the target sent what the gateway cannot decide on; the connection was closed")
             }
             Self::StoppingOnHold => fixed(

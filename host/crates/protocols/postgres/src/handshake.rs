@@ -1,7 +1,7 @@
 //! The start of a connection: TLS, the start-up packet, the secret, and the settings that the client
 //! starts with. It ends with an admitted client, or with a cancel request.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use secrecy::SecretString;
@@ -13,6 +13,7 @@ use sluicegate_sql::{Analyser, Catalog, Context};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
@@ -28,6 +29,9 @@ use crate::{
 
 /// The longest secret or token that a client may send.
 const MAX_SECRET: usize = 16 * 1024;
+
+/// So long a client may take to read why it is refused.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The first byte of a TLS handshake record: a client that speaks TLS at once.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -63,10 +67,17 @@ pub struct Start {
     settings: Vec<(String, String)>,
 }
 
-/// Reads until it is known what the client wants. `plaintext` says that it may do without TLS.
-pub async fn receive(socket: TcpStream, tls: Option<&ServerTls>, plaintext: bool) -> Result<Request, SessionError> {
+/// Reads until it is known what the client wants, which it has to say before the `deadline`. `plaintext`
+/// says that it may do without TLS. A client that is refused is told why, as far as it may know.
+pub async fn receive(
+    socket: TcpStream,
+    tls: Option<&ServerTls>,
+    plaintext: bool,
+    deadline: Instant,
+) -> Result<Request, SessionError> {
     let mut first = [0];
-    socket.peek(&mut first).await.map_err(SessionError::Client)?;
+    let peeked = timeout_at(deadline, socket.peek(&mut first)).await.map_err(|_| SessionError::Timeout)?;
+    peeked.map_err(SessionError::Client)?;
     let mut stream = match (first, tls) {
         ([TLS_HANDSHAKE], Some(tls)) => {
             let stream = tls.accept(socket).await?;
@@ -79,8 +90,15 @@ pub async fn receive(socket: TcpStream, tls: Option<&ServerTls>, plaintext: bool
         _ => MaybeTls::Plain(socket),
     };
     loop {
-        let packet = packet(&mut stream).await?;
-        match (startup::parse(&packet)?, stream) {
+        let opening = timeout_at(deadline, opening(&mut stream)).await.unwrap_or(Err(SessionError::Timeout));
+        let opening = match opening {
+            Ok(opening) => opening,
+            Err(error) => {
+                refuse(&mut stream, &error).await;
+                return Err(error);
+            }
+        };
+        match (opening, stream) {
             (Opening::Cancel { pid, key }, _) => return Ok(Request::Cancel { pid, key }),
             (Opening::Ssl, MaybeTls::Plain(mut socket)) => match tls {
                 Some(tls) => {
@@ -96,7 +114,11 @@ pub async fn receive(socket: TcpStream, tls: Option<&ServerTls>, plaintext: bool
                 socket.write_all(b"N").await.map_err(SessionError::Client)?;
                 stream = MaybeTls::Plain(socket);
             }
-            (Opening::Ssl | Opening::GssEnc, _) => return Err(StartupError::Malformed.into()),
+            (Opening::Ssl | Opening::GssEnc, mut stream) => {
+                let error = SessionError::from(StartupError::Malformed);
+                refuse(&mut stream, &error).await;
+                return Err(error);
+            }
             (Opening::Startup { minor, parameters }, mut stream) => {
                 if !stream.is_encrypted() && !plaintext {
                     refuse(&mut stream, &SessionError::Plaintext).await;
@@ -118,10 +140,17 @@ pub async fn receive(socket: TcpStream, tls: Option<&ServerTls>, plaintext: bool
 pub async fn refuse(stream: &mut MaybeTls, error: &SessionError) {
     if let Some((code, text)) = error.client_message() {
         let bytes = crate::deny::fatal(code, &text, "");
-        // The client may be gone already; there is nobody else to tell.
-        let _ = stream.write_all(&bytes).await;
-        let _ = stream.shutdown().await;
+        // The client may be gone already, or read nothing; there is nobody else to tell.
+        let _ = timeout(LAST_WORDS, async {
+            stream.write_all(&bytes).await?;
+            stream.shutdown().await
+        })
+        .await;
     }
+}
+
+async fn opening(stream: &mut MaybeTls) -> Result<Opening, SessionError> {
+    Ok(startup::parse(&packet(stream).await?)?)
 }
 
 async fn packet(stream: &mut (impl AsyncRead + Unpin)) -> Result<Bytes, SessionError> {

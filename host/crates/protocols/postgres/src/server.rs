@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use sluicegate_core::Gate;
 use sluicegate_net::{Listener, MaybeTls, ServerTls, Slot, Stop};
 use sluicegate_sql::{Analyser, Limits};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     HashKey, PROTOCOL,
@@ -131,9 +131,9 @@ impl Server {
 
     async fn connection(&self, socket: TcpStream, peer: SocketAddr, slot: Slot, stop: Stop) {
         let plaintext = self.parts.allow_plaintext || peer.ip().to_canonical().is_loopback();
-        let received = handshake::receive(socket, self.parts.tls.as_deref(), plaintext);
-        match tokio::time::timeout(START_TIMEOUT, received).await {
-            Ok(Ok(Request::Cancel { pid, key })) => {
+        let deadline = Instant::now() + START_TIMEOUT;
+        match handshake::receive(socket, self.parts.tls.as_deref(), plaintext, deadline).await {
+            Ok(Request::Cancel { pid, key }) => {
                 // The protocol has no answer to it, whether the key is right or not.
                 if let Some(canceller) = self.registry.find(pid, &key)
                     && let Err(error) = canceller.cancel().await
@@ -141,16 +141,15 @@ impl Server {
                     tracing::warn!(%peer, %error, "a cancel request could not be passed on");
                 }
             }
-            Ok(Ok(Request::Session { mut stream, start })) => {
-                if let Err(error) = self.session(&mut stream, start, peer, slot, stop).await {
+            Ok(Request::Session { mut stream, start }) => {
+                if let Err(error) = self.session(&mut stream, start, peer, slot, stop, deadline).await {
                     tracing::debug!(%peer, error = %sluicegate_core::Chain(&error), "connection ended");
                     handshake::refuse(&mut stream, &error).await;
                 }
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::debug!(%peer, protocol = PROTOCOL, error = %sluicegate_core::Chain(&error), "connection refused");
             }
-            Err(_) => tracing::debug!(%peer, error = %SessionError::Timeout, "connection refused"),
         }
     }
 
@@ -161,10 +160,11 @@ impl Server {
         peer: SocketAddr,
         slot: Slot,
         stop: Stop,
+        deadline: Instant,
     ) -> Result<(), SessionError> {
         let before = self.targets.load_full();
         let admitted = handshake::admit(stream, start, peer, &self.parts.gate, &self.analyser);
-        let admitted = tokio::time::timeout(START_TIMEOUT, admitted).await;
+        let admitted = tokio::time::timeout_at(deadline, admitted).await;
         let (permit, mut gated, params) = admitted.map_err(|_| SessionError::Timeout)??;
         slot.admitted();
         let targets = self.targets.load_full();
@@ -174,10 +174,10 @@ impl Server {
         };
         // Where the configuration changed meanwhile, the identity may not be who has that name now.
         let reuse = Arc::ptr_eq(&before, &targets);
+        let session = gated.session().id;
         let (place, upstream, lease) = match upstream::dial(permit, places, &params, reuse).await {
             Ok(dialled) => dialled,
             Err(error) => {
-                let session = gated.session().id;
                 tracing::warn!(%session, error = %sluicegate_core::Chain(&error), "the target cannot be used");
                 gated.close("the target could not be reached").await;
                 return Err(error.into());
@@ -185,6 +185,12 @@ impl Server {
         };
         let (shared, reading) = (Arc::clone(&place.shared), lease.as_ref().map(Lease::reading));
         let machine = Machine::new(gated, shared, upstream.parameters.clone(), &params.settings, reading);
-        session::run(stream, upstream, lease, machine, &self.registry, stop).await
+        let ended = session::run(stream, upstream, lease, machine, &self.registry, stop).await;
+        if let Err(error) = &ended
+            && error.is_targets_doing()
+        {
+            tracing::warn!(%session, error = %sluicegate_core::Chain(error), "the target cut the session off");
+        }
+        ended
     }
 }

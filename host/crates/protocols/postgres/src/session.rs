@@ -28,6 +28,14 @@ const HIGH_WATER: usize = 256 * 1024;
 const BEHIND_HOLD: usize = 1024 * 1024;
 /// A session in which nothing has happened for so long gives back what can be made again.
 const LULL: Duration = Duration::from_secs(5);
+/// Once its client has gone, a target that says nothing for so long is given up.
+const LAST_ANSWER: Duration = Duration::from_secs(10);
+/// The same where it may still be writing: how that ended belongs in the record.
+const LAST_WRITE: Duration = Duration::from_secs(60 * 60);
+/// So long a client may take to read what is still to be said to it at the end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// The same where the gateway is about to stop: less than what [`Stop::overdue`] leaves.
+const HASTY_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs a session to its end. The end is recorded, whatever it is.
 pub async fn run(
@@ -62,9 +70,13 @@ pub async fn run(
                 lull,
                 cancel,
                 gone: false,
+                cancelled: false,
                 leaving: None,
             };
-            let ended = session.work(&mut stop).await;
+            let ended = match session.work(&mut stop).await {
+                Ok(reason) => Ok(reason),
+                Err(error) => Err(session.conclude(error).await),
+            };
             kept = session.kept();
             ended
         }
@@ -111,9 +123,14 @@ struct Session<'a> {
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
+    /// What was read for it has been cancelled.
+    cancelled: bool,
     /// Terminate was sent on: what was accepted before it still runs to its end.
     leaving: Option<String>,
 }
+
+/// Why a session ends whose client went without a goodbye.
+const GONE: &str = "the client closed the connection";
 
 /// A session that is idle, or waits for people, stops when it is asked to; any other when the grace is
 /// nearly over.
@@ -132,6 +149,16 @@ enum Ready {
     /// Nothing has happened for a while.
     Lull,
     Stop,
+    /// The client is gone, and the target says nothing.
+    Silence,
+}
+
+/// Passes after so much time; never where there is none.
+async fn silence(patience: Option<Duration>) {
+    match patience {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Session<'_> {
@@ -162,6 +189,11 @@ impl Session<'_> {
                 (Ready::Server(Ok(0) | Err(_)), Some(reason)) => return Ok(reason),
                 (Ready::Server(Ok(0)), None) => return Box::pin(self.target_closed()).await,
                 (Ready::Server(Err(error)), None) => return Err(SessionError::Target(error)),
+                (Ready::Silence, leaving) => {
+                    self.cancel_reading().await;
+                    tracing::warn!("the target says nothing to a session whose client has gone; it is given up");
+                    return Ok(leaving.unwrap_or_else(|| GONE.into()));
+                }
                 (Ready::Stop, _) if self.machine.is_on_hold() => return Err(SessionError::StoppingOnHold),
                 (Ready::Stop, _) => return Err(SessionError::Stopping),
                 (Ready::HoldOver, leaving) => {
@@ -187,9 +219,9 @@ impl Session<'_> {
     /// goodbye. What it was reading need not go on at the target; what it was writing ends as it would
     /// without a gateway. A command that waits for people will not run, nor what was sent after it.
     async fn leave(&mut self) -> Result<(), SessionError> {
-        const GONE: &str = "the client closed the connection";
         self.out.client = Queue::default();
         if self.leaving.is_some() {
+            self.cancel_reading().await;
             return Ok(());
         }
         if self.machine.is_suspended() {
@@ -197,14 +229,26 @@ impl Session<'_> {
         } else if self.machine.is_deferring() || !self.client.starved {
             return Ok(());
         }
-        if self.machine.runs_a_read()
-            && let Err(error) = Box::pin(self.cancel.cancel()).await
-        {
-            tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
+        Box::pin(self.cancel_reading()).await;
+        if self.client.decoder.is_inside() {
+            // The target would take a goodbye for more of the message that the client did not finish.
+            self.to_server.end();
+        } else {
+            self.out.own(message::message(b'X', |_| {}));
         }
-        self.out.own(message::message(b'X', |_| {}));
         self.leaving = Some(GONE.into());
         Ok(())
+    }
+
+    /// Stops, once, what the target only reads for a client that has gone.
+    async fn cancel_reading(&mut self) {
+        let only_reads = self.machine.runs_a_read() && !self.machine.runs_a_write();
+        if !only_reads || std::mem::replace(&mut self.cancelled, true) {
+            return;
+        }
+        if let Err(error) = self.cancel.cancel().await {
+            tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
+        }
     }
 
     async fn receive_from_server(&mut self) -> Result<(), SessionError> {
@@ -212,12 +256,12 @@ impl Session<'_> {
         let mut progress = false;
         while self.out.client.len() < HIGH_WATER {
             if let Some(most) = self.machine.takes_rows()
-                && let Some((bytes, count)) = self.server.decoder.rows(most)?
+                && let Some((bytes, count)) = self.server.decoder.rows(most).map_err(SessionError::TargetFrame)?
             {
                 self.machine.rows(bytes, count, &mut self.out)?;
                 continue;
             }
-            let Some(frame) = self.server.decoder.next_frame()? else {
+            let Some(frame) = self.server.decoder.next_frame().map_err(SessionError::TargetFrame)? else {
                 self.server.hungry = true;
                 break;
             };
@@ -233,7 +277,7 @@ impl Session<'_> {
     async fn receive_from_client(&mut self) -> Result<(), SessionError> {
         self.client.hungry = false;
         while self.takes_messages() {
-            let Some(frame) = self.client.decoder.next_frame()? else {
+            let Some(frame) = self.client.decoder.next_frame().map_err(SessionError::ClientFrame)? else {
                 (self.client.hungry, self.client.starved) = (true, true);
                 return Ok(());
             };
@@ -261,6 +305,8 @@ impl Session<'_> {
         let writes_client = !*gone && to_client.has_work(for_client);
         let writes_server = to_server.has_work(for_server);
         let reads_client = client.hungry && !*gone && leaving.is_none();
+        let patience = || if machine.runs_a_write() { LAST_WRITE } else { LAST_ANSWER };
+        let patience = (*gone || leaving.is_some()).then(patience);
         let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes_client && !writes_server;
         tokio::select! {
             biased;
@@ -279,6 +325,7 @@ impl Session<'_> {
             () = machine.hold_over() => Ok(Ready::HoldOver),
             () = lull.fell() => Ok(Ready::Lull),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
+            () = silence(patience) => Ok(Ready::Silence),
         }
     }
 
@@ -292,13 +339,29 @@ impl Session<'_> {
 
     /// The target closed its connection: the client gets what it said last.
     async fn target_closed(&mut self) -> Result<String, SessionError> {
-        while self.to_client.has_work(&self.out.client) {
-            self.to_client.write(&mut self.out.client).await.map_err(SessionError::Client)?;
+        if !self.machine.heard_fatal() {
+            return Err(SessionError::TargetClosed);
         }
-        if self.machine.heard_fatal() {
-            Ok("the target ended the session".into())
-        } else {
-            Err(SessionError::TargetClosed)
-        }
+        self.rest_to_client(LAST_WORDS).await.map_err(SessionError::Client)?;
+        Ok("the target ended the session".into())
+    }
+
+    /// Has the client read what was said before the error, so that it can be told of it: in the middle of
+    /// a message it would not understand.
+    async fn conclude(&mut self, error: SessionError) -> SessionError {
+        let stops = matches!(error, SessionError::Stopping | SessionError::StoppingOnHold);
+        let limit = if stops { HASTY_WORDS } else { LAST_WORDS };
+        let whole = !self.gone && !self.server.decoder.is_inside() && self.rest_to_client(limit).await.is_ok();
+        if whole { error } else { SessionError::Untold(Box::new(error)) }
+    }
+
+    async fn rest_to_client(&mut self, limit: Duration) -> io::Result<()> {
+        let rest = async {
+            while self.to_client.has_work(&self.out.client) {
+                self.to_client.write(&mut self.out.client).await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limit, rest).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }

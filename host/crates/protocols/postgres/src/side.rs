@@ -30,6 +30,8 @@ pub struct Sending<S> {
     writer: WriteHalf<S>,
     /// Something was written and not yet flushed.
     dirty: bool,
+    /// This direction is to end after what is written.
+    ending: bool,
 }
 
 /// Both directions of a connection.
@@ -37,7 +39,8 @@ pub fn sides<S: AsyncRead + AsyncWrite>(stream: S, whole: usize, read_ahead: Byt
     let (reader, writer) = tokio::io::split(stream);
     let mut decoder = Decoder::new(whole);
     decoder.buffer().unsplit(read_ahead);
-    (Receiving { reader, decoder, hungry: true, starved: true, size: SMALL_READ }, Sending { writer, dirty: false })
+    let receiving = Receiving { reader, decoder, hungry: true, starved: true, size: SMALL_READ };
+    (receiving, Sending { writer, dirty: false, ending: false })
 }
 
 /// The connection again.
@@ -73,10 +76,15 @@ impl<S: AsyncRead> Receiving<S> {
 impl<S: AsyncWrite> Sending<S> {
     /// Whether there is something to write or to flush.
     pub fn has_work(&self, queue: &Queue) -> bool {
-        self.dirty || !queue.is_empty()
+        self.dirty || self.ending || !queue.is_empty()
     }
 
-    /// Writes some of it, and flushes once that was all. Cancel-safe.
+    /// Ends this direction once everything is written.
+    pub fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// Writes some of it, and flushes once that was all, or ends. Cancel-safe.
     pub async fn write(&mut self, queue: &mut Queue) -> io::Result<()> {
         if !queue.is_empty() {
             self.dirty = true;
@@ -85,6 +93,10 @@ impl<S: AsyncWrite> Sending<S> {
         if queue.is_empty() {
             self.writer.flush().await?;
             self.dirty = false;
+            if self.ending {
+                self.writer.shutdown().await?;
+                self.ending = false;
+            }
         }
         Ok(())
     }

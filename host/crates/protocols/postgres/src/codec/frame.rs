@@ -75,6 +75,11 @@ impl Decoder {
         self.buffer.len()
     }
 
+    /// Whether a large message was begun and has not ended.
+    pub fn is_inside(&self) -> bool {
+        self.remaining > 0
+    }
+
     /// The next message or piece; none until more bytes are received.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         if self.remaining > 0 {

@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use sluicegate_core::{ForwardPermit, InFlight};
+use sluicegate_core::{ForwardPermit, InFlight, sql::Classes};
 use sluicegate_sql::{Analysis, Direction, Effect, Outputs, Statement};
 
 use super::{
@@ -92,6 +92,12 @@ pub struct Permitted {
 }
 
 impl Run {
+    /// Whether it may leave traces at the server.
+    pub fn writes(&self) -> bool {
+        let writes = Classes::DML | Classes::DDL | Classes::ADMIN | Classes::OPAQUE | Classes::UNANALYSABLE;
+        self.analysis.facts.classes.intersects(writes)
+    }
+
     /// A run that is about to be forwarded.
     pub fn new(analysis: Arc<Analysis>, text: Arc<str>, generation: u64, blocks: bool) -> Self {
         Self {

@@ -38,7 +38,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use sluicegate_core::{Command, ForwardPermit, GatedSession, Halt, sql::Classes};
+use sluicegate_core::{Command, ForwardPermit, GatedSession, Halt};
 use sluicegate_sql::Analyser;
 
 pub use self::outbox::{Outbox, Queue};
@@ -260,11 +260,19 @@ impl Machine {
 
     /// Whether what runs at the server only reads.
     pub fn runs_a_read(&self) -> bool {
-        let writes = Classes::DML | Classes::DDL | Classes::ADMIN | Classes::OPAQUE | Classes::UNANALYSABLE;
         match self.waiting.front() {
-            Some(Expect::Query(run) | Expect::Execute(run)) => !run.analysis.facts.classes.intersects(writes),
+            Some(Expect::Query(run) | Expect::Execute(run)) => !run.writes(),
             _ => false,
         }
+    }
+
+    /// Whether something runs at the server, or is about to, that may leave traces there.
+    pub fn runs_a_write(&self) -> bool {
+        self.waiting.iter().any(|expect| match expect {
+            Expect::Query(run) | Expect::Execute(run) => run.writes(),
+            Expect::Function(_) => true,
+            _ => false,
+        })
     }
 
     /// Whether the server has said that it ends the session.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approvals, Authenticator, Command, DigestKey, Gate, GateParts, GatedSession, Hello, Identity, Principal,
+    Approvals, Authenticator, Command, DigestKey, Gate, GateParts, GatedSession, Hello, Identity, Logins, Principal,
     SessionPermit, TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -15,7 +15,7 @@ use sluicegate_core::{
 pub async fn permit(user: &str, application: &str) -> (SessionPermit, GatedSession) {
     let open = Arc::new(Open);
     let gate = Gate::new(GateParts {
-        authenticator: open.clone(),
+        logins: Arc::new(Logins::new(open.clone())),
         policies: open.clone(),
         recorder: open.clone(),
         recording: Recording::Ordered,

@@ -19,7 +19,7 @@ use postgres_protocol::message::{backend::Message, frontend};
 use secrecy::SecretString;
 use sluicegate_core::{
     Approval, ApprovalState, Approvals, Authenticator, Command, Denial, DenialKind, DigestKey, Gate, GateParts,
-    Identity, Mask, Phase, Principal, Requirement, ResultSchema, TargetAccess, Verification,
+    Identity, Logins, Mask, Phase, Principal, Requirement, ResultSchema, TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, Opinion, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Appended, Entry, Event, Outcome, RecordFuture, Recorder, Recording},
@@ -95,7 +95,7 @@ impl Gateway {
         let double = Arc::new(Double::default());
         let approvals = Approvals::new(ApprovalLimits::default(), record.clone(), None, DigestKey::derive(&[7; 32]));
         let gate = Gate::new(GateParts {
-            authenticator: Arc::new(Everybody),
+            logins: Arc::new(Logins::new(Arc::new(Everybody))),
             policies: Arc::new(Engine(double.clone())),
             recorder: record.clone(),
             recording: Recording::Ordered,

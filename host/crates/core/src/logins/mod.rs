@@ -1,0 +1,260 @@
+//! Logins: the one place where secrets that come from the network are verified, so that nobody can guess
+//! them at leisure. How many wrong ones there were, and what follows, is in [`tries`].
+
+mod tries;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use secrecy::SecretString;
+use tokio::sync::Notify;
+
+use crate::{
+    identity::{Authenticator, Identity, Verification},
+    record,
+};
+use tries::{Entrance, Outcome, Tries};
+
+/// What came of a login.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Login {
+    /// The secret is this identity's.
+    Verified(Identity),
+    /// It is not, or there is no such user.
+    Wrong {
+        /// How many further tries were refused unheard since the last that was verified.
+        unheard: u64,
+    },
+    /// It could not be verified now. Tells nothing about it.
+    Busy,
+    /// There were too many wrong ones before it, so nobody looked at it. Tells nothing about it, nor
+    /// whether there is such a user.
+    Throttled {
+        /// After so many seconds the next one is looked at.
+        seconds: u64,
+        /// Whether it is the first since the last that was verified: the others need no mention.
+        first: bool,
+    },
+}
+
+/// Verifies the secrets of logins. One serves every listener, so that all of them count together.
+pub struct Logins {
+    authenticator: Arc<dyn Authenticator>,
+    tries: Mutex<Tries>,
+    /// Somebody's secret is verified, for whoever waits for that.
+    verified: Notify,
+    /// Makes keys of names, which may be long, so that what is kept has one size and nobody outside can
+    /// choose names that meet.
+    keys: RandomState,
+}
+
+impl Logins {
+    /// Logins that this authenticator decides.
+    pub fn new(authenticator: Arc<dyn Authenticator>) -> Self {
+        let keys = RandomState::new();
+        Self { authenticator, tries: Mutex::default(), verified: Notify::new(), keys }
+    }
+
+    /// Whether `secret` is that of `user`, for a client at this address. May wait until other secrets of the
+    /// same user from the same network are verified. Cancel-safe.
+    pub async fn verify(&self, user: &str, secret: SecretString, from: IpAddr) -> Login {
+        let network = network(from);
+        let key = self.keys.hash_one((user, network));
+        loop {
+            // Made before it is known whether to wait, so that nothing is missed in between.
+            let verified = self.verified.notified();
+            match self.tries().enter(key, Instant::now()) {
+                Entrance::Open => break,
+                Entrance::Wait => {}
+                Entrance::Closed { wait, first } => return Login::Throttled { seconds: seconds(wait), first },
+            }
+            verified.await;
+        }
+        let attempt = Attempt { logins: self, key: Some(key) };
+        match self.authenticator.verify(user, secret).await {
+            Verification::Verified(identity) => {
+                let (wrong, unheard) = attempt.end(Outcome::Right);
+                if wrong >= tries::FREE {
+                    let (user, _) = record::cut(user, 128);
+                    tracing::warn!(user, %network, wrong, unheard, "a login succeeded after many wrong secrets");
+                }
+                Login::Verified(identity)
+            }
+            Verification::Wrong => Login::Wrong { unheard: attempt.end(Outcome::Wrong).1 },
+            Verification::Busy => {
+                attempt.end(Outcome::Unknown);
+                Login::Busy
+            }
+        }
+    }
+
+    /// The same for the gateway's owner, who could read the secrets' hashes anyway.
+    pub async fn verify_for_owner(&self, user: &str, secret: SecretString) -> Login {
+        match self.authenticator.verify(user, secret).await {
+            Verification::Verified(identity) => Login::Verified(identity),
+            Verification::Wrong => Login::Wrong { unheard: 0 },
+            Verification::Busy => Login::Busy,
+        }
+    }
+
+    fn tries(&self) -> MutexGuard<'_, Tries> {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A secret that is being verified. Dropped before its end, it counts as one that nobody knows the
+/// outcome of.
+struct Attempt<'a> {
+    logins: &'a Logins,
+    /// None once its outcome is known.
+    key: Option<u64>,
+}
+
+impl Attempt<'_> {
+    /// Returns how many wrong ones there were before, and how many were refused unheard.
+    fn end(mut self, outcome: Outcome) -> (u32, u64) {
+        self.leave(outcome)
+    }
+
+    fn leave(&mut self, outcome: Outcome) -> (u32, u64) {
+        let Some(key) = self.key.take() else { return (0, 0) };
+        let counted = self.logins.tries().leave(key, outcome, Instant::now());
+        self.logins.verified.notify_waiters();
+        counted
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.leave(Outcome::Unknown);
+    }
+}
+
+/// Whole seconds, none too few.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// What one party commonly has: an IPv4 address, or the /64 of an IPv6 address.
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::Pin,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    /// Knows alice by the secret `sesame`, and counts what it is asked.
+    #[derive(Default)]
+    struct Door {
+        asked: AtomicU32,
+        inside: AtomicU32,
+        most: AtomicU32,
+    }
+
+    impl Authenticator for Door {
+        fn verify<'a>(
+            &'a self,
+            user: &'a str,
+            secret: SecretString,
+        ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
+            use secrecy::ExposeSecret;
+            Box::pin(async move {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+                self.most.fetch_max(self.inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                self.inside.fetch_sub(1, Ordering::SeqCst);
+                match (user, secret.expose_secret()) {
+                    ("alice", "sesame") => {
+                        Verification::Verified(Identity { user: user.to_owned(), groups: Vec::new() })
+                    }
+                    (_, "slow") => std::future::pending().await,
+                    _ => Verification::Wrong,
+                }
+            })
+        }
+    }
+
+    fn stage() -> (Arc<Door>, Arc<Logins>) {
+        let door = Arc::new(Door::default());
+        (Arc::clone(&door), Arc::new(Logins::new(door)))
+    }
+
+    async fn at_once(logins: &Arc<Logins>, user: &'static str, secret: &'static str, count: usize) -> Vec<Login> {
+        let tries: Vec<_> = (0..count)
+            .map(|_| {
+                let logins = Arc::clone(logins);
+                tokio::spawn(async move { logins.verify(user, secret.into(), HERE).await })
+            })
+            .collect();
+        let mut all = Vec::new();
+        for login in tries {
+            all.push(login.await.unwrap());
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn guesses_that_come_all_at_once_are_no_more_than_those_that_come_in_turn() {
+        for user in ["alice", "mallory"] {
+            let (door, logins) = stage();
+            let answers = at_once(&logins, user, "guess", 300).await;
+            assert_eq!(door.asked.load(Ordering::SeqCst), tries::FREE, "{user}");
+            let throttled = answers.iter().filter(|login| matches!(login, Login::Throttled { .. })).count();
+            let first = answers.iter().filter(|login| matches!(login, Login::Throttled { first: true, .. })).count();
+            assert_eq!((throttled, first), (295, 1), "{user}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_right_secret_is_never_refused_for_coming_often() {
+        let (door, logins) = stage();
+        let answers = at_once(&logins, "alice", "sesame", 300).await;
+        assert!(answers.iter().all(|login| matches!(login, Login::Verified(_))));
+        assert!(door.most.load(Ordering::SeqCst) <= tries::FREE);
+    }
+
+    #[tokio::test]
+    async fn guesses_from_one_place_keep_nobody_out_elsewhere() {
+        let (_, logins) = stage();
+        at_once(&logins, "alice", "guess", 10).await;
+        let throttled = logins.verify("alice", "sesame".into(), HERE).await;
+        assert!(matches!(throttled, Login::Throttled { .. }), "the right one is not told from a wrong one");
+        let elsewhere = "2001:db8:1:2::3".parse().unwrap();
+        assert!(matches!(logins.verify("alice", "sesame".into(), elsewhere).await, Login::Verified(_)));
+        assert!(matches!(logins.verify_for_owner("alice", "sesame".into()).await, Login::Verified(_)));
+    }
+
+    #[tokio::test]
+    async fn tries_that_are_given_up_leave_their_places() {
+        let (_, logins) = stage();
+        for _ in 0..20 {
+            let slow = logins.verify("alice", "slow".into(), HERE);
+            assert!(tokio::time::timeout(Duration::from_millis(1), slow).await.is_err());
+        }
+        assert!(matches!(logins.verify("alice", "sesame".into(), HERE).await, Login::Verified(_)));
+    }
+
+    #[test]
+    fn a_network_is_what_one_party_has() {
+        let of = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
+}
