@@ -9,6 +9,7 @@ pub mod guard;
 pub mod policies;
 pub mod postgres;
 pub mod programs;
+pub mod scrape;
 pub mod seed;
 pub mod tls;
 pub mod users;

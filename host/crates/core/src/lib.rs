@@ -16,6 +16,7 @@ pub mod identity;
 pub mod policy;
 pub mod record;
 pub mod result;
+pub mod scope;
 pub mod secret;
 pub mod sessions;
 pub mod sql;

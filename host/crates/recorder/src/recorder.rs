@@ -9,6 +9,7 @@ use std::{
 };
 
 use sluicegate_core::record::{Appended, Entry, RecordError, RecordFuture, Recorder};
+use sluicegate_metrics::RecordMetrics;
 use tokio::{
     sync::{SemaphorePermit, TryAcquireError, oneshot},
     time::timeout,
@@ -18,7 +19,7 @@ use crate::{
     bounds,
     error::StoreError,
     retention::{Retention, Rules},
-    shared::{Message, Shared},
+    shared::{Message, QUEUE_BYTES, Shared},
     store::Store,
     writer::Writer,
 };
@@ -85,6 +86,22 @@ impl SledRecorder {
     /// Reads the record while it is written.
     pub fn store(&self) -> Store {
         self.store.clone()
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<RecordMetrics> {
+        &self.shared.metrics
+    }
+
+    /// Whether nothing can be recorded any more.
+    pub fn is_ended(&self) -> bool {
+        self.shared.ended().is_some()
+    }
+
+    /// How many bytes of entries wait to be written, and how many may, to be asked at any time.
+    pub fn queue(&self) -> impl Fn() -> (usize, usize) + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || (QUEUE_BYTES.saturating_sub(shared.room.available_permits()), QUEUE_BYTES)
     }
 
     /// Says what is kept from now on: of these targets so much, of all others and of sessions that were
