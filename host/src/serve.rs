@@ -3,6 +3,7 @@
 //!
 //! * [`gateway`] puts the crates together, in order, and keeps them in step with the configuration;
 //!   [`admin`] is its API.
+//! * [`vitals`] is what operators measure and probes ask.
 //! * [`watch`] tells when the configuration changed, [`data_dir`] is where state is kept.
 
 pub mod data_dir;
@@ -10,6 +11,7 @@ pub mod gateway;
 
 mod admin;
 mod postgres;
+mod vitals;
 mod watch;
 
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};

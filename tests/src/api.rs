@@ -173,6 +173,13 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.text()))
     }
 
+    /// The body of an answer that must be 200, as text.
+    #[track_caller]
+    pub fn ok_text(&self) -> String {
+        assert_eq!(self.status.as_u16(), 200, "{}", self.text());
+        self.text()
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

@@ -21,6 +21,7 @@ pub struct Builder {
     tls: Option<(String, String)>,
     listen: String,
     admin: Option<u16>,
+    admin_lines: String,
     tables: String,
     modules: Vec<(String, Vec<u8>)>,
 }
@@ -38,8 +39,8 @@ impl Builder {
     pub(crate) fn new(database: &Database) -> Self {
         let targets = vec![Target::new(TARGET, database)];
         let listen = "127.0.0.1".to_owned();
-        let (top, tables, modules) = (String::new(), String::new(), Vec::new());
-        Self { targets, top, tls: None, listen, admin: None, tables, modules }
+        let (top, admin_lines, tables, modules) = (String::new(), String::new(), String::new(), Vec::new());
+        Self { targets, top, tls: None, listen, admin: None, admin_lines, tables, modules }
     }
 
     /// Binds a policy to the newest target, with settings as TOML keys: `columns = ["*.ssn"]`. A
@@ -99,6 +100,12 @@ impl Builder {
     /// Serves the administration API on a free port; the group `admin` are its admins.
     pub fn admin(mut self) -> Self {
         self.admin = Some(free_port());
+        self
+    }
+
+    /// Adds lines to `[admin]`.
+    pub fn admin_lines(mut self, lines: &str) -> Self {
+        writeln!(self.admin_lines, "{lines}").expect("a string takes everything");
         self
     }
 
@@ -172,6 +179,7 @@ impl Builder {
         if let Some(port) = self.admin {
             writeln!(text, "[admin]\nlisten = \"127.0.0.1:{port}\"\nadmins = [\"group:admin\"]")
                 .expect("a string takes everything");
+            text.push_str(&self.admin_lines);
         }
         text.push_str(&self.tables);
         text.push_str(users::config());
@@ -209,7 +217,7 @@ impl Target {
 pub(crate) fn serve(folder: &Path) -> Command {
     let log = fs::File::options().create(true).append(true).open(folder.join("log")).expect("our own folder");
     let mut command = Command::new(sluicegate_program());
-    command.args(["serve", "--config"]).arg(folder.join("sluicegate.toml")).args(["--log-level", "info"]);
+    command.args(["serve", "--config"]).arg(folder.join("sluicegate.toml")).env_remove("RUST_LOG");
     command.env("ORDERS_PASSWORD", APP_PASSWORD).env("HOOK_SECRET", HOOK_SECRET).current_dir(folder);
     command.stdout(log.try_clone().expect("a file handle can be doubled")).stderr(log);
     command

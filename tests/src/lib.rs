@@ -11,6 +11,7 @@ pub mod policies;
 pub mod postgres;
 pub mod programs;
 pub mod relay;
+pub mod scrape;
 pub mod seed;
 pub mod tls;
 pub mod users;

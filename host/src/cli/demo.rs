@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, task::block_in_place};
 use crate::{
     config::{self, Loaded},
     demo::{guide, postgres::Server, random_word, stage::Stage, tour},
-    logging::{self, Format},
+    logging::{self, Format, Log},
     serve::gateway::Gateway,
 };
 
@@ -28,7 +28,7 @@ pub struct Args {
 
 /// Shows everything until Ctrl-C, or plays the tour.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    logging::start(Format::Text, &args.log_level)?;
+    logging::start(Log { format: Some(Format::Text), level: Some(args.log_level.clone()) })?;
     // On this very thread, because the server ends with the thread that started it.
     let failed = super::runtime()?.block_on(show(args))?;
     println!("Stopped; nothing is left behind.");

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     config::{self, report::Report},
-    logging::{self, Format},
+    logging::{self, Format, Log},
     serve::gateway::Gateway,
 };
 
@@ -26,18 +26,20 @@ const TOGETHER: Duration = Duration::from_millis(500);
 /// The configuration is read again when its file changes, and on SIGHUP.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How log lines look, on standard error
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    log: Format,
-    /// How much is logged: error, warn, info, debug, trace, or directives such as `info,policy=debug`
-    #[arg(long, default_value = "info", value_name = "LEVEL")]
-    log_level: String,
+    /// How log lines look, on standard error, whatever `[log]` says [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log: Option<Format>,
+    /// How much is logged: error, warn, info, debug, trace, or directives such as `info,policy=debug`,
+    /// whatever RUST_LOG or `[log]` say [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
 }
 
 /// Serves until a signal says stop.
 pub fn run(args: &Args, path: &Path) -> anyhow::Result<ExitCode> {
-    logging::start(args.log, &args.log_level)?;
     let (config, mut report) = super::load(path)?;
+    let flags = Log { format: args.log, level: args.log_level.clone() };
+    logging::start(flags.or(Log::from_environment()).or(config.log.clone()))?;
     // What stops the start is told before anything is made in the data folder.
     let mut needed = Report::new(path, config.text.clone());
     config::check_needed(&config, &mut needed);

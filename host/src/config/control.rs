@@ -51,10 +51,11 @@ impl Reader<'_> {
             None => LISTEN.parse().ok(),
         };
         let (admins, admins_at) = self.principals("admins", table.remove("admins"));
+        let (scrapers, scrapers_at) = self.principals("metrics", table.remove("metrics"));
         for (key, _) in table {
-            section::unknown_key(self.report, "[admin]", key.get_ref(), key.span(), &["listen", "admins"]);
+            section::unknown_key(self.report, "[admin]", key.get_ref(), key.span(), &["listen", "admins", "metrics"]);
         }
-        Some(Admin { listen: listen?, admins, at: span, listen_at, admins_at })
+        Some(Admin { listen: listen?, admins, scrapers, at: span, listen_at, admins_at, scrapers_at })
     }
 
     /// A list of users and groups, each with its place.

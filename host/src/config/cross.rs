@@ -42,6 +42,12 @@ impl Reader<'_> {
                 self.report.push(problem.at(at.clone()));
             }
         }
+        for (principal, at) in admin.scrapers.iter().zip(&admin.scrapers_at) {
+            if let Some(nobody) = nobody(principal, users) {
+                let problem = Problem::warning(format!("{nobody}, so `{principal}` lets nobody scrape"));
+                self.report.push(problem.at(at.clone()));
+            }
+        }
     }
 
     fn reachable(&mut self, target: &Target, allow_at: &[Range<usize>], users: &[User], listen: &[Listen]) {

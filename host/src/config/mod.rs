@@ -1,7 +1,7 @@
 //! The configuration: one TOML file, read into what the gateway needs and nothing more. Everything
 //! found wrong is reported at once, with its place; see [`report`].
 //!
-//! * [`parse`], [`control`], [`record`] and [`targets`] go through the file, and with [`cross`] check what
+//! * [`parse`], [`control`], [`log`], [`record`] and [`targets`] go through the file, and with [`cross`] check what
 //!   can be known from the text alone.
 //! * [`world`] checks what the text points to: secrets, certificates, modules and their settings.
 //! * [`fields`], [`section`] and [`amounts`] are how tables become structs.
@@ -10,6 +10,7 @@ mod amounts;
 mod control;
 mod cross;
 mod fields;
+mod log;
 mod parse;
 mod record;
 pub mod report;
@@ -32,8 +33,12 @@ use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{Principal, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource};
 use sluicegate_identity::User;
 use sluicegate_recorder::Retention;
+use sluicegate_telemetry::Endpoint;
 
-use crate::serve::{Protocol, ProtocolTarget};
+use crate::{
+    logging::Log,
+    serve::{Protocol, ProtocolTarget},
+};
 pub use control::MAX_PENDING;
 use report::{Problem, Report};
 
@@ -61,8 +66,12 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// How commands wait for people.
     pub approvals: Approvals,
+    /// How the gateway logs.
+    pub log: Log,
     /// What the record keeps.
     pub record: Record,
+    /// The collector that gets traces; none where nobody is to get any.
+    pub telemetry: Option<Endpoint>,
     /// Where policies come from.
     pub policies: Policies,
     /// The built-in users.
@@ -99,9 +108,12 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Who may use all of it, and answers where a policy names no approvers.
     pub admins: Vec<Principal>,
+    /// Who else may scrape the measurements.
+    pub scrapers: Vec<Principal>,
     at: Range<usize>,
     listen_at: Range<usize>,
     admins_at: Vec<Range<usize>>,
+    scrapers_at: Vec<Range<usize>>,
 }
 
 /// `[approvals]`.

@@ -99,7 +99,9 @@ impl Reader<'_> {
         let listen = self.listen(root.remove("listen"), exposed);
         let admin = root.remove("admin").and_then(|v| self.admin(v, exposed));
         let approvals = self.approvals(root.remove("approvals"));
+        let log = self.log(root.remove("log"));
         let record = self.record(root.remove("record"));
+        let telemetry = root.remove("telemetry").and_then(|v| self.telemetry(v));
         let policies = self.policies(root.remove("policies"));
         let users = self.users(root.remove("identity"));
         let targets = self.targets(root.remove("target"));
@@ -119,7 +121,9 @@ impl Reader<'_> {
             listen,
             admin,
             approvals,
+            log,
             record,
+            telemetry,
             policies: policies?,
             users,
             targets: targets.into_iter().map(|(target, _)| target).collect(),

@@ -23,8 +23,10 @@ pub const TOP: &[&str] = &[
     "listen",
     "admin",
     "approvals",
+    "log",
     "record",
     "policies",
+    "telemetry",
     "identity",
     "target",
 ];

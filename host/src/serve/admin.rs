@@ -5,8 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use sluicegate_admin::{self as admin, AdminSocket, Api, ApiParts, Door, Webhook, WebhookConfig};
-use sluicegate_core::Principal;
+use sluicegate_admin::{self as admin, AdminSocket, Api, ApiParts, Door, Rights, Webhook, WebhookConfig};
 use sluicegate_net::{Limits, Listener, ServerTls, Stopper, is_loopback, stop_channel};
 use sluicegate_policy_engine::PolicyHost;
 use tokio::task::{JoinSet, block_in_place};
@@ -70,9 +69,9 @@ impl Administration {
         self.network.as_ref().and_then(|(_, tls)| tls.clone())
     }
 
-    /// Replaces the admins, for requests from now on.
-    pub fn set_admins(&self, config: &Config) {
-        self.api.set_admins(admins(config));
+    /// Replaces who may do what, for requests from now on.
+    pub fn set_rights(&self, config: &Config) {
+        self.api.set_rights(rights(config));
     }
 
     /// Closes both doors, and returns when requests have ended or their grace is over.
@@ -82,9 +81,10 @@ impl Administration {
     }
 }
 
-/// The admins as configured.
-pub fn admins(config: &Config) -> Vec<Principal> {
-    config.admin.as_ref().map(|admin| admin.admins.clone()).unwrap_or_default()
+/// Who may do what, as configured.
+pub fn rights(config: &Config) -> Rights {
+    let rights = |admin: &config::Admin| Rights { admins: admin.admins.clone(), scrapers: admin.scrapers.clone() };
+    config.admin.as_ref().map(rights).unwrap_or_default()
 }
 
 /// What tells people of holds; none where nothing is configured. Its secret is read now.

@@ -7,11 +7,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sluicegate_admin::ApiParts;
-use sluicegate_core::{Approvals, DigestKey, Gate, GateParts, Logins, approvals::Announcer, record::RecordError};
+use sluicegate_core::{
+    Approvals, DigestKey, Gate, GateParts, Logins,
+    approvals::Announcer,
+    record::{RecordError, Recorder},
+};
 use sluicegate_identity::{BuiltinUsers, SessionTokens};
 use sluicegate_net::{Exposure, Limits, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
 use sluicegate_policy_engine::{PolicyConfig, PolicyHost, TargetBindings};
 use sluicegate_recorder::SledRecorder;
+use sluicegate_telemetry::Traced;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -23,6 +28,7 @@ use super::{
     Parts, ProtocolServer,
     admin::{self, Administration, Status},
     data_dir,
+    vitals::{self, Readiness},
     watch::FileWatch,
 };
 use crate::config::{Config, Target};
@@ -42,6 +48,8 @@ pub struct Gateway {
     /// What it was started with: some parts of it stay in force whatever `config` says.
     started: Config,
     recorder: Arc<SledRecorder>,
+    /// None where nobody gets traces.
+    traced: Option<Arc<Traced>>,
     policies: Arc<PolicyHost>,
     users: Arc<BuiltinUsers>,
     gate: Arc<Gate>,
@@ -63,33 +71,42 @@ impl Gateway {
         block_in_place(|| policies.apply(bindings(&config.targets)))?;
         let users = Arc::new(BuiltinUsers::new(&config.users)?);
         let logins = Arc::new(Logins::new(users.clone()));
-        let approvals = approvals(&config, &recorder, DigestKey::derive(&mask_key))?;
+        let traced = traced(&config, &recorder)?;
+        let recording: Arc<dyn Recorder> = match &traced {
+            Some(traced) => traced.clone(),
+            None => recorder.clone(),
+        };
+        let approvals = approvals(&config, &recording, DigestKey::derive(&mask_key))?;
         let gate = Arc::new(Gate::new(GateParts {
             logins: Arc::clone(&logins),
             policies: policies.clone(),
-            recorder: recorder.clone(),
+            recorder: recording,
             recording: config.recording,
             max_output: config.record.output,
             approvals: Arc::clone(&approvals),
         }));
+        let (stopper, stop) = stop_channel();
+        let readiness = Arc::new(Readiness::new(recorder.clone(), policies.clone(), stop.clone()));
         let store = Arc::new(recorder.store());
         let api = ApiParts {
             sessions: store.clone(),
             history: store,
+            health: readiness.clone(),
+            metrics: vitals::metrics(&gate, &policies, &approvals, &recorder),
             approvals,
             policies: Arc::new(Status(policies.clone())),
             logins,
             tokens: Arc::new(SessionTokens::new(users.clone())),
-            admins: admin::admins(&config),
+            rights: admin::rights(&config),
         };
         let administration = Administration::start(&config, api).await?;
         let certificates = administration.certificate().into_iter().collect();
-        let (stopper, stop) = stop_channel();
         let (servers, sessions) = (Vec::new(), JoinSet::new());
         let mut gateway = Self {
             started: config.clone(),
             config,
             recorder,
+            traced,
             policies,
             users,
             gate,
@@ -102,6 +119,7 @@ impl Gateway {
         gateway.keep(&gateway.config);
         let mut addresses = gateway.listen(&mask_key, &stop).await?;
         block_in_place(|| gateway.prepare(&gateway.config))?();
+        readiness.serves();
         addresses.extend(gateway.administration.address().map(|address| format!("admin {address}")));
         tracing::info!(listening = addresses.join(", "), targets = gateway.config.targets.len(), "ready");
         Ok(gateway)
@@ -176,6 +194,9 @@ impl Gateway {
         // so that nothing is left to be announced.
         self.administration.end().await;
         self.recorder.close().await.context("the end of the record may be missing")?;
+        if let Some(traced) = &self.traced {
+            block_in_place(|| traced.end());
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -211,7 +232,7 @@ pub fn bindings(targets: &[Target]) -> HashMap<String, TargetBindings> {
 }
 
 /// The approvals of all sessions, and who is told of them.
-fn approvals(config: &Config, recorder: &Arc<SledRecorder>, digest_key: DigestKey) -> anyhow::Result<Arc<Approvals>> {
+fn approvals(config: &Config, recorder: &Arc<dyn Recorder>, digest_key: DigestKey) -> anyhow::Result<Arc<Approvals>> {
     let webhook = admin::webhook(config)?;
     let announcer = webhook.clone().map(|webhook| webhook as Arc<dyn Announcer>);
     let approvals = Approvals::new(config.approvals.limits, recorder.clone(), announcer, digest_key);
@@ -219,6 +240,13 @@ fn approvals(config: &Config, recorder: &Arc<SledRecorder>, digest_key: DigestKe
         webhook.follow(&approvals);
     }
     Ok(approvals)
+}
+
+/// What makes traces of what is recorded, if somebody gets them.
+fn traced(config: &Config, recorder: &Arc<SledRecorder>) -> anyhow::Result<Option<Arc<Traced>>> {
+    let Some(endpoint) = &config.telemetry else { return Ok(None) };
+    let started = block_in_place(|| Traced::start(recorder.clone(), endpoint, env!("CARGO_PKG_VERSION")));
+    Ok(Some(Arc::new(started.context("[telemetry] cannot be used")?)))
 }
 
 /// The certificate for clients who speak one of these inside TLS; none without `[tls]`.

@@ -18,6 +18,7 @@ mod leaks;
 mod leaks_more;
 mod login;
 mod masking;
+mod metrics;
 mod operations;
 mod proof;
 mod record;
@@ -26,6 +27,7 @@ mod simple;
 mod startup;
 mod tls;
 mod tools;
+mod traces;
 mod upstream;
 
 use sluicegate_tests::{Database, Gateway, Postgres};

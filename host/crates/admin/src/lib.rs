@@ -11,7 +11,9 @@ mod tcp;
 mod webhook;
 mod webhook_url;
 
-pub use api::{AnswerBody, Api, ApiParts, Door, Policies, PolicyList, SessionView, Token, WhoAmI, router};
+pub use api::{
+    AnswerBody, Api, ApiParts, Door, Health, Policies, PolicyList, Rights, SessionView, Token, WhoAmI, router,
+};
 pub use client::{AdminClient, ClientError, Credentials, Export};
 pub use problem::Problem;
 pub use socket::{AdminSocket, SocketError, path};

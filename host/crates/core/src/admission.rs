@@ -1,11 +1,12 @@
 //! Who may open a session: the gate verifies the secret, then the target's `allow` rules, then asks
 //! the policies. Only here a [`SessionPermit`] is made, and dialling a target takes one by value.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use sluicegate_metrics::{GateMetrics, Refused as Reason};
 use uuid::Uuid;
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     logins::{Login, Logins},
     policy::{Opinion, PolicyEngine},
     record::{self, Entry, Event, Opened, Recorder, Recording, Refused},
+    scope,
 };
 
 /// A session's id: UUID version 7, so ids sort by time.
@@ -137,13 +139,19 @@ pub struct GateParts {
 /// The gate. One serves every listener.
 pub struct Gate {
     parts: GateParts,
+    metrics: Arc<GateMetrics>,
     targets: ArcSwap<HashMap<String, TargetAccess>>,
 }
 
 impl Gate {
     /// A gate with no targets yet.
     pub fn new(parts: GateParts) -> Self {
-        Self { parts, targets: ArcSwap::default() }
+        Self { parts, metrics: Arc::default(), targets: ArcSwap::default() }
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<GateMetrics> {
+        &self.metrics
     }
 
     /// Replaces the targets. Open sessions stay as they are.
@@ -154,38 +162,43 @@ impl Gate {
     /// Lets a client in, or not. The refusal is recorded with its true reason.
     pub async fn admit(&self, hello: Hello, secret: SecretString) -> Result<(SessionPermit, GatedSession), Refusal> {
         let id = SessionId(Uuid::now_v7());
-        let identity = match self.parts.logins.verify(&hello.user, secret, hello.client.ip()).await {
+        let began = Instant::now();
+        let verified = self.parts.logins.verify(&hello.user, secret, hello.client.ip()).await;
+        self.metrics.verified(began.elapsed());
+        let identity = match verified {
             Login::Verified(identity) => identity,
             Login::Wrong { unheard } => {
-                self.refused(id, &hello, &wrong(unheard), Vec::new()).await;
+                self.refused(id, &hello, Reason::Secret, &wrong(unheard), Vec::new()).await;
                 return Err(Refusal::Secret);
             }
             Login::Throttled { seconds, first } => {
                 // The others of a burst are told with the next one that is looked at.
                 if first {
                     let reason = format!("too many wrong secrets: refused unheard, as are others for {seconds} s");
-                    self.refused(id, &hello, &reason, Vec::new()).await;
+                    self.refused(id, &hello, Reason::Secret, &reason, Vec::new()).await;
                 }
                 return Err(Refusal::Throttled(seconds));
             }
             Login::Busy => {
-                self.refused(id, &hello, "too many other secrets were being verified", Vec::new()).await;
+                self.refused(id, &hello, Reason::Busy, "too many other secrets were being verified", Vec::new()).await;
                 return Err(Refusal::Busy);
             }
         };
         let targets = self.targets.load();
         let found = targets.get(&hello.target);
         let verdict = match found {
-            None => Err("no such target"),
-            Some(target) if target.protocol != hello.protocol => Err("the target speaks another protocol"),
+            None => Err((Reason::NoTarget, "no such target")),
+            Some(target) if target.protocol != hello.protocol => {
+                Err((Reason::NoTarget, "the target speaks another protocol"))
+            }
             Some(target) if !target.allow.iter().any(|p| p.covers(&identity)) => {
-                Err("no `allow` rule of the target names the user")
+                Err((Reason::NotAllowed, "no `allow` rule of the target names the user"))
             }
             Some(_) => Ok(()),
         };
         drop(targets);
-        if let Err(reason) = verdict {
-            self.refused(id, &hello, reason, Vec::new()).await;
+        if let Err((counted, reason)) = verdict {
+            self.refused(id, &hello, counted, reason, Vec::new()).await;
             return Err(Refusal::Target(record::cut(&hello.target, 128).0));
         }
         let session = Arc::new(Session {
@@ -197,9 +210,9 @@ impl Gate {
             application: record::cut(&hello.application, 256).0,
         });
         let mut policies = self.parts.policies.open(Arc::clone(&session));
-        let ruling = policies.opened();
+        let ruling = scope::for_session(id, || policies.opened());
         if let Some(denial) = ruling.denial {
-            self.refused(id, &hello, &denial.to_string(), ruling.opinions).await;
+            self.refused(id, &hello, Reason::Policy, &denial.to_string(), ruling.opinions).await;
             return Err(Refusal::Policy(denial));
         }
         let opened = Event::Opened(Opened {
@@ -216,17 +229,26 @@ impl Gate {
         let entry = Entry { session: id, at: record::now(), event: opened };
         if let Err(error) = self.parts.recorder.append(entry).await {
             tracing::error!(session = %id, %error, "session refused");
+            self.count_refused(&hello, Reason::Unrecorded);
             return Err(Refusal::Record);
         }
         tracing::info!(session = %id, user = session.identity.user, target = %session.target, client = %session.client, "session opened");
-        let gated = GatedSession::new(Arc::clone(&session), policies, &self.parts);
+        let metrics = self.metrics.opened(&session.target, session.protocol, &session.identity.user);
+        let gated = GatedSession::new(Arc::clone(&session), policies, &self.parts, metrics);
         Ok((SessionPermit { session }, gated))
     }
 
-    async fn refused(&self, id: SessionId, hello: &Hello, reason: &str, opinions: Vec<Opinion>) {
+    /// A target that is not configured is anybody's text, and not counted by its name.
+    fn count_refused(&self, hello: &Hello, reason: Reason) {
+        let known = self.targets.load().contains_key(&hello.target);
+        self.metrics.not_let_in(known.then_some(&*hello.target), hello.protocol, reason);
+    }
+
+    async fn refused(&self, id: SessionId, hello: &Hello, counted: Reason, reason: &str, opinions: Vec<Opinion>) {
+        self.count_refused(hello, counted);
         let user = record::cut(&hello.user, 128).0;
         let target = record::cut(&hello.target, 128).0;
-        tracing::warn!(user, target, client = %hello.client, reason, "session refused");
+        tracing::warn!(session = %id, user, target, client = %hello.client, reason, "session refused");
         let event = Event::Refused(Refused {
             user,
             target,
@@ -237,7 +259,7 @@ impl Gate {
         });
         let entry = Entry { session: id, at: record::now(), event };
         if let Err(error) = self.parts.recorder.append(entry).await {
-            tracing::error!(%error, "a refusal could not be recorded");
+            tracing::error!(session = %id, %error, "a refusal could not be recorded");
         }
     }
 }

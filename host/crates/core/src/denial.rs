@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sluicegate_metrics::Verdict;
 use utoipa::ToSchema;
 
 use crate::record::RecordError;
@@ -23,6 +24,20 @@ pub enum DenialKind {
     Approval,
     /// It waited for an approval, and its client cancelled it or gave it no more time.
     Cancelled,
+}
+
+impl DenialKind {
+    /// What it is counted as.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Policy => Verdict::Blocked,
+            Self::PolicyFailure => Verdict::PolicyFailure,
+            Self::Gate => Verdict::Refused,
+            Self::Record => Verdict::Unrecorded,
+            Self::Approval => Verdict::Unapproved,
+            Self::Cancelled => Verdict::Cancelled,
+        }
+    }
 }
 
 /// A refusal. Protocols turn it into their own error.

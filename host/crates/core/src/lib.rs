@@ -17,6 +17,7 @@ mod logins;
 pub mod policy;
 pub mod record;
 pub mod result;
+pub mod scope;
 pub mod secret;
 pub mod sessions;
 pub mod sql;

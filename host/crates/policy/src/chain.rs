@@ -7,6 +7,7 @@ use sluicegate_core::{
     Batch, CellMask, Command, MaskPlan, ResultSchema, Session,
     policy::{ResultRuling, RowsRuling, Ruling},
 };
+use sluicegate_metrics::PolicyEvent;
 
 use crate::{
     contract::sluicegate::policy::verdicts::{ResultVerdict, RowsVerdict},
@@ -68,7 +69,7 @@ impl SessionChain {
         let known = |link: &Arc<Link>| before.is_some_and(|b| b.links.iter().any(|other| Arc::ptr_eq(link, other)));
         let mut tally = Tally::default();
         for (index, link) in self.interested(|link| link.matcher.opened && !known(link)) {
-            tally.opening(link, self.ask(index, link, Instance::session_opened));
+            tally.opening(link, self.ask(PolicyEvent::Opened, index, link, Instance::session_opened));
         }
         tally.ruling()
     }
@@ -76,7 +77,7 @@ impl SessionChain {
     pub(crate) fn closed(&self) {
         for (index, link) in self.interested(|link| link.matcher.closed) {
             // There is nothing left to refuse; a failure is in the log.
-            let _ = self.ask(index, link, Instance::session_closed);
+            let _ = self.ask(PolicyEvent::Closed, index, link, Instance::session_closed);
         }
     }
 
@@ -87,12 +88,13 @@ impl SessionChain {
 
     pub(crate) fn command(&self, command: &Numbered) -> Ruling {
         if let Some(ruling) = self.remembered(|memory| memory.ruling(&command.command)) {
+            self.count_refusals(&ruling);
             return ruling;
         }
         let mut tally = Tally::default();
         let mut varies = false;
         for (index, link) in self.interested(|link| link.matcher.command && link.matcher.covers(&command.command)) {
-            let asked = self.ask(index, link, |instance| instance.command(command));
+            let asked = self.ask(PolicyEvent::Command, index, link, |instance| instance.command(command));
             varies |= asked.source.varies;
             tally.command(link, asked);
         }
@@ -114,7 +116,8 @@ impl SessionChain {
         let mut plan = MaskPlan::default();
         let mut inspections: Vec<Inspection> = Vec::new();
         for (index, link) in self.interested(|link| link.matcher.result && link.matcher.covers(&command.command)) {
-            let Asked { answer, source } = self.ask(index, link, |instance| instance.result(command, schema));
+            let Asked { answer, source } =
+                self.ask(PolicyEvent::Result, index, link, |instance| instance.result(command, schema));
             varies |= source.varies;
             match answer {
                 Ok((ResultVerdict::Proceed, planned)) => {
@@ -134,6 +137,17 @@ impl SessionChain {
         (ruling, inspections)
     }
 
+    /// What is remembered is refused by nobody but those who only watch; they are counted as often as they
+    /// would have.
+    fn count_refusals(&self, ruling: &Ruling) {
+        for opinion in ruling.opinions.iter().filter(|opinion| opinion.said == "block") {
+            let is = |link: &&Arc<Link>| link.module_name == opinion.policy && link.mode == opinion.mode;
+            if let Some(link) = self.chain.links.iter().find(is) {
+                link.voice.metrics.refused(link.enforced());
+            }
+        }
+    }
+
     /// What is known from before. A policy that is quarantined has to work again before it is believed.
     fn remembered<T>(&self, look: impl FnOnce(&Memory) -> Option<T>) -> Option<T> {
         let quarantined = self.chain.links.iter().any(|link| link.quarantine.remaining().is_some());
@@ -151,7 +165,7 @@ impl SessionChain {
         for inspection in inspections {
             let Some(link) = self.chain.links.get(inspection.link) else { continue };
             let columns = Arc::clone(&inspection.columns);
-            let Asked { answer, source } = self.ask(inspection.link, link, |instance| {
+            let Asked { answer, source } = self.ask(PolicyEvent::Rows, inspection.link, link, |instance| {
                 let verdict = instance.rows(schema, batch, &columns)?;
                 sensible(verdict, batch, &columns)
             });
@@ -174,10 +188,18 @@ impl SessionChain {
         self.chain.links.iter().enumerate().filter(move |(_, link)| wants(link))
     }
 
-    fn ask<T>(&self, index: usize, link: &Link, event: impl FnOnce(&mut Instance) -> Result<T, CallError>) -> Asked<T> {
+    fn ask<T>(
+        &self,
+        about: PolicyEvent,
+        index: usize,
+        link: &Link,
+        event: impl FnOnce(&mut Instance) -> Result<T, CallError>,
+    ) -> Asked<T> {
         let mut instances = locked(&self.instances);
         match instances.get_mut(index) {
-            Some(slot) => link.ask(&self.runtime, slot, |instance| instance.serve(Arc::clone(&self.session)), event),
+            Some(slot) => {
+                link.ask(about, &self.runtime, slot, |instance| instance.serve(Arc::clone(&self.session)), event)
+            }
             None => Asked::failed("the policy has no place in this session".to_owned()),
         }
     }

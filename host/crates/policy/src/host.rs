@@ -12,6 +12,7 @@ use sluicegate_core::{
     Session,
     policy::{Binding, PolicyEngine, PolicySession},
 };
+use sluicegate_metrics::PolicyMetrics;
 
 use crate::{
     cache::Cache,
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) generation: ArcSwap<Generation>,
     pub(crate) reports: ArcSwap<Vec<Report>>,
+    pub(crate) metrics: Arc<PolicyMetrics>,
 }
 
 /// Everything in force at one time.
@@ -76,13 +78,18 @@ fn list(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
 }
 
+impl Shared {
+    fn new(runtime: Arc<Runtime>) -> Self {
+        Self { runtime, generation: ArcSwap::default(), reports: ArcSwap::default(), metrics: Arc::default() }
+    }
+}
+
 impl PolicyHost {
     /// Starts the engine and watches the folder. Nothing is bound yet, and a session for a target
     /// that no [`apply`](Self::apply) has named is blocked.
     pub fn start(config: PolicyConfig) -> Result<Arc<Self>, StartError> {
         let runtime = runtime(&config)?;
-        let generation = ArcSwap::default();
-        let shared = Arc::new(Shared { runtime, generation, reports: ArcSwap::default() });
+        let shared = Arc::new(Shared::new(runtime));
         let cache = cache(&config);
         let dir = config.dir;
         let registry = Arc::new(Mutex::new(Registry::new(dir.clone(), cache, Arc::clone(&shared))));
@@ -98,6 +105,16 @@ impl PolicyHost {
     pub fn apply(&self, targets: HashMap<String, TargetBindings>) -> Result<(), ApplyError> {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.apply(targets).map_err(|problems| ApplyError { problems })
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<PolicyMetrics> {
+        &self.shared.metrics
+    }
+
+    /// The number of the generation in force; 0 before the first.
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load().id
     }
 
     /// How each bound module stands, by name. Never waits for a compilation.
@@ -116,8 +133,7 @@ impl PolicyEngine for PolicyHost {
 /// `sluicegate check`. Compiles, so it may take seconds.
 pub fn check(config: &PolicyConfig, targets: &HashMap<String, TargetBindings>) -> Result<Vec<Problem>, StartError> {
     let runtime = runtime(config)?;
-    let shared = Shared { runtime, generation: ArcSwap::default(), reports: ArcSwap::default() };
-    let registry = Registry::new(config.dir.clone(), cache(config), Arc::new(shared));
+    let registry = Registry::new(config.dir.clone(), cache(config), Arc::new(Shared::new(runtime)));
     Ok(registry.check(targets))
 }
 

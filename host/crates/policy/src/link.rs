@@ -8,6 +8,7 @@ use sluicegate_core::{
     policy::{Binding, Mode, Opinion},
     sql::Classes,
 };
+use sluicegate_metrics::PolicyEvent;
 
 use crate::{
     contract::exports::sluicegate::policy::guest::{Events, Interests},
@@ -89,6 +90,7 @@ impl Link {
     /// instance that failed is gone afterwards.
     pub(crate) fn ask<T>(
         &self,
+        about: PolicyEvent,
         runtime: &Runtime,
         slot: &mut Option<Instance>,
         prepare: impl FnOnce(&mut Instance),
@@ -99,7 +101,9 @@ impl Link {
         let mut answered = slot.as_mut().filter(|_| answer.is_ok());
         let varies = answered.as_ref().is_none_or(|instance| instance.varies());
         let rule = answered.as_mut().and_then(|instance| instance.take_cited());
-        Asked { answer, source: Source::new(rule, start.elapsed(), varies) }
+        let took = start.elapsed();
+        self.voice.metrics.called(about, took);
+        Asked { answer, source: Source::new(rule, took, varies) }
     }
 
     fn answer<T>(
@@ -142,6 +146,7 @@ impl Link {
         match slot {
             Some(instance) => Ok(instance),
             None => {
+                self.voice.metrics.started();
                 let mut instance = Instance::start(runtime, &module.pre, Arc::clone(&self.voice))?;
                 instance.configure(&self.settings)?;
                 // By what the session's record and error texts went by, whatever this instance answered.
@@ -155,7 +160,9 @@ impl Link {
     fn failed(&self, error: &CallError) -> Failure {
         let reason = format!("the policy failed: {error}");
         tracing::warn!(policy = &*self.module_name, digest = self.digest(), mode = ?self.mode, reason, "a policy failed");
-        if let Some(back_off) = self.quarantine.failed() {
+        let quarantined = self.quarantine.failed();
+        self.voice.metrics.failed(quarantined.is_some());
+        if let Some(back_off) = quarantined {
             tracing::error!(
                 policy = &*self.module_name,
                 digest = self.digest(),

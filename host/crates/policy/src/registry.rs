@@ -130,7 +130,8 @@ impl Registry {
 
     fn look(&self, name: &str, entry: &mut Entry) -> bool {
         let runtime = &self.shared.runtime;
-        entry.look(&self.dir, name, |shipped, replaces| {
+        let before = entry.rejected.clone();
+        let changed = entry.look(&self.dir, name, |shipped, replaces| {
             let Shipped { bytes, digest, fixtures } = shipped;
             let module = runtime.load(name, bytes, digest, self.cache.as_ref()).map_err(|error| error.to_string())?;
             if replaces {
@@ -140,7 +141,11 @@ impl Registry {
                 fixtures::run(runtime, name, &module, fixtures).map_err(|error| error.to_string())?;
             }
             Ok(module)
-        })
+        });
+        if entry.rejected.is_some() && entry.rejected != before {
+            self.shared.metrics.rejected(name);
+        }
+        changed
     }
 
     /// Tries a new version with the settings of every binding of the module.
@@ -181,7 +186,8 @@ impl Registry {
                 let occurrence = bound.bindings.iter().take(index).filter(|b| b.module == binding.module).count();
                 let place = (target.clone(), binding.module.clone(), occurrence);
                 let voice = self.voices.get(&place).cloned();
-                let voice = voice.unwrap_or_else(|| Arc::new(Voice::new(target, &binding.module)));
+                let voice =
+                    voice.unwrap_or_else(|| Arc::new(Voice::counted(target, &binding.module, &self.shared.metrics)));
                 draft.voices.insert(place, Arc::clone(&voice));
                 let link = self.link(binding, &bound.protocol, modules, before, voice);
                 if let Code::Broken(reason) = &link.code {

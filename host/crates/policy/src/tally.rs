@@ -108,6 +108,9 @@ impl Tally {
 
     /// The first refusal that counts is the one that is shown.
     pub(crate) fn say(&mut self, link: &Link, saying: Saying, source: Source) {
+        if saying.refusal.is_some() {
+            link.voice.metrics.refused(link.enforced());
+        }
         if let (Some(kind), true, None) = (saying.refusal, link.enforced(), &self.denial) {
             self.denial =
                 Some(Denial { kind, policy: Some(link.module_name.to_string()), reason: saying.reason.clone() });

@@ -7,6 +7,7 @@ use std::{
 };
 
 use sluicegate_core::record::cut;
+use sluicegate_metrics::{BindingMetrics, PolicyMetrics};
 
 use crate::contract::sluicegate::policy::types::Level;
 
@@ -25,6 +26,7 @@ pub(crate) struct Voice {
     module: String,
     counters: Mutex<HashMap<String, i64>>,
     lines: Mutex<Lines>,
+    pub(crate) metrics: BindingMetrics,
 }
 
 struct Lines {
@@ -42,9 +44,16 @@ pub(crate) enum CounterError {
 }
 
 impl Voice {
+    /// Of a trial, which nobody counts.
     pub(crate) fn new(target: &str, module: &str) -> Self {
+        Self::counted(target, module, &PolicyMetrics::default())
+    }
+
+    /// Of a binding that comes into force.
+    pub(crate) fn counted(target: &str, module: &str, metrics: &PolicyMetrics) -> Self {
         let lines = Mutex::new(Lines { since: Instant::now(), count: 0 });
-        Self { target: target.to_owned(), module: module.to_owned(), counters: Mutex::default(), lines }
+        let metrics = metrics.binding(module, target);
+        Self { target: target.to_owned(), module: module.to_owned(), counters: Mutex::default(), lines, metrics }
     }
 
     /// Adds to a counter, stopping at the ends of its range, and returns its value.

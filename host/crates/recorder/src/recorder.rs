@@ -9,6 +9,7 @@ use std::{
 };
 
 use sluicegate_core::record::{Appended, Entry, RecordError, RecordFuture, Recorder};
+use sluicegate_metrics::RecordMetrics;
 use tokio::{
     sync::{SemaphorePermit, TryAcquireError, oneshot},
     time::timeout,
@@ -18,7 +19,7 @@ use crate::{
     bounds,
     error::StoreError,
     retention::{Retention, Rules},
-    shared::{Message, Shared},
+    shared::{Message, QUEUE_BYTES, Shared},
     store::{Store, unless_damaged},
     writer::Writer,
 };
@@ -90,6 +91,22 @@ impl SledRecorder {
         self.store.clone()
     }
 
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<RecordMetrics> {
+        &self.shared.metrics
+    }
+
+    /// Whether nothing can be recorded any more.
+    pub fn is_ended(&self) -> bool {
+        self.shared.ended().is_some()
+    }
+
+    /// How many bytes of entries wait to be written, and how many may, to be asked at any time.
+    pub fn queue(&self) -> impl Fn() -> (usize, usize) + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || (QUEUE_BYTES.saturating_sub(shared.room.available_permits()), QUEUE_BYTES)
+    }
+
     /// Says what is kept from now on: of these targets so much, of all others and of sessions that were
     /// not let in `default`. Without it everything is kept. What is over it is removed within the pace,
     /// whole ended sessions at a time and the oldest first.
@@ -121,7 +138,7 @@ impl SledRecorder {
             Err(error) => return Appended::Now(Err(error)),
         };
         match self.shared.room.try_acquire_many(size) {
-            Ok(room) => Appended::Now(self.queue(entry, size, room)),
+            Ok(room) => Appended::Now(self.enqueue(entry, size, room)),
             Err(TryAcquireError::Closed) => Appended::Now(Err(self.ended())),
             Err(TryAcquireError::NoPermits) => Appended::Later(Box::pin(self.take_later(entry, size))),
         }
@@ -130,13 +147,13 @@ impl SledRecorder {
     async fn take_later(&self, entry: Entry, size: u32) -> Result<(), RecordError> {
         self.shared.hurry();
         match timeout(STALL, self.shared.room.acquire_many(size)).await {
-            Ok(room) => self.queue(entry, size, room.map_err(|_| self.ended())?),
+            Ok(room) => self.enqueue(entry, size, room.map_err(|_| self.ended())?),
             Err(_) => Err(self.shared.fail(STALLED)),
         }
     }
 
     /// The writer gives the room back.
-    fn queue(&self, entry: Entry, size: u32, room: SemaphorePermit<'_>) -> Result<(), RecordError> {
+    fn enqueue(&self, entry: Entry, size: u32, room: SemaphorePermit<'_>) -> Result<(), RecordError> {
         room.forget();
         self.send(Message::Entry(entry, size))
     }

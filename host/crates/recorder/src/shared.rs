@@ -10,6 +10,7 @@ use sluicegate_core::{
     SessionId,
     record::{Entry, RecordError},
 };
+use sluicegate_metrics::RecordMetrics;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::retention::Rules;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     ended: OnceLock<String>,
     failing: Notify,
     writer: OnceLock<Thread>,
+    pub(crate) metrics: Arc<RecordMetrics>,
 }
 
 impl Shared {
@@ -51,6 +53,7 @@ impl Shared {
             ended: OnceLock::new(),
             failing: Notify::new(),
             writer: OnceLock::new(),
+            metrics: Arc::default(),
         }
     }
 
@@ -80,6 +83,7 @@ impl Shared {
     /// Ends appending for good, and says so once: from now on the gate lets nothing pass.
     pub(crate) fn fail(&self, why: &str) -> RecordError {
         if self.ended.set(why.to_owned()).is_ok() {
+            self.metrics.failed();
             tracing::error!(error = %RecordError(why.to_owned()), "nothing passes the gateway any more");
         }
         self.room.close();

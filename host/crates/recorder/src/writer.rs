@@ -58,8 +58,9 @@ pub(crate) struct Writer {
     pub(crate) batch: Batch,
     /// Room to pack entries in.
     packed: Vec<u8>,
-    /// Permits of the queue to give back once their entries are written.
+    /// Permits of the queue to give back once their entries are written, and how many entries that are.
     held: usize,
+    gathered: u64,
     waiting: Vec<oneshot::Sender<()>>,
     signing: Vec<(SessionId, SyncSender<()>)>,
     /// When the oldest entry came that is not on disk.
@@ -94,6 +95,7 @@ impl Writer {
             batch: Batch::default(),
             packed: Vec::new(),
             held: 0,
+            gathered: 0,
             waiting: Vec::new(),
             signing: Vec::new(),
             unsynced: None,
@@ -176,6 +178,7 @@ impl Writer {
         match message {
             Message::Entry(entry, permits) => {
                 self.held += permits as usize;
+                self.gathered += 1;
                 self.unsynced.get_or_insert_with(Instant::now);
                 self.gather(&entry)?;
             }
@@ -225,6 +228,7 @@ impl Writer {
         self.sizes.put(&mut self.batch);
         self.store.write(std::mem::take(&mut self.batch))?;
         self.shared.room.add_permits(std::mem::take(&mut self.held));
+        self.shared.metrics.written(std::mem::take(&mut self.gathered));
         if self.live.len() > MAX_LIVE {
             self.live.retain(|_, live| live.is_unsigned());
         }
@@ -241,8 +245,10 @@ impl Writer {
                 self.dirty.push(*session);
             }
         }
+        let began = Instant::now();
         self.write()?;
         self.store.sync()?;
+        self.shared.metrics.flushed(began.elapsed());
         self.unsynced = None;
         for done in self.waiting.drain(..) {
             let _ = done.send(());

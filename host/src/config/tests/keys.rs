@@ -8,7 +8,10 @@ use sluicegate_postgres::config::HoldInTransaction;
 use sluicegate_recorder::Retention;
 
 use super::*;
-use crate::serve::ProtocolTarget;
+use crate::{
+    logging::{Format, Log},
+    serve::ProtocolTarget,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -24,6 +27,7 @@ fn with(target: &str, sections: &str) -> String {
 fn what_is_not_said_has_its_default() {
     let config = load(GOOD).config.unwrap();
     assert!(config.admin.is_none() && config.approvals.webhook.is_none());
+    assert!(config.log == Log::default() && config.telemetry.is_none());
     assert_eq!(config.approvals.limits, ApprovalLimits::default());
     assert_eq!((config.record.output, config.record.retention), (8 * 1024, Retention::default()));
     let target = &config.targets[0];
@@ -41,6 +45,12 @@ fn every_key_is_read() {
         r#"[admin]
 listen = "[::1]:7500"
 admins = ["group:engineering", "user:alice"]
+metrics = ["user:alice"]
+[log]
+format = "json"
+level = "info,sluicegate_postgres=debug"
+[telemetry]
+otlp_endpoint = "http://127.0.0.1:4318"
 [approvals]
 expires = "1h 30m"
 max_pending = 7
@@ -59,6 +69,10 @@ retention = { age = "90d", size = "10GiB" }
     let admin = config.admin.as_ref().unwrap();
     assert_eq!(admin.listen.to_string(), "[::1]:7500");
     assert_eq!(admin.admins.iter().map(ToString::to_string).collect::<Vec<_>>(), ["group:engineering", "user:alice"]);
+    assert_eq!(admin.scrapers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["user:alice"]);
+    let level = Some("info,sluicegate_postgres=debug".to_owned());
+    assert_eq!(config.log, Log { format: Some(Format::Json), level });
+    assert_eq!(config.telemetry.as_ref().unwrap().to_string(), "http://127.0.0.1:4318");
     let expected = ApprovalLimits {
         expires: Duration::from_secs(5400),
         max_pending: 7,
@@ -116,6 +130,12 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         ("[admin]\nadmins = \"group:engineering\"", 2, "`admins` is a list"),
         ("[admin]\nadmins = [\"engineering\"]", 2, "`engineering` names nobody: write `user:NAME` or `group:NAME`"),
+        ("[admin]\nmetrics = [\"monitoring\"]", 2, "`monitoring` names nobody: write `user:NAME` or `group:NAME`"),
+        ("[log]\nformat = \"xml\"", 2, "unknown value `xml`, expected `text` or `json`"),
+        ("[log]\nlevel = \"=x=y\"", 2, "this is not a log level"),
+        ("[telemetry]\notlp = \"http://c:4318\"", 2, "unknown key `otlp` in [telemetry]"),
+        ("[telemetry]\notlp_endpoint = \"c:4318\"", 2, "this is no URL that begins with http:// or https://"),
+        ("[telemetry]\notlp_endpoint = \"http://gate:hunter2@c:4318\"", 2, "the URL holds credentials"),
         ("[approvals]\nexpire = \"1h\"", 2, "unknown key `expire` in [approvals]"),
         (
             "[approvals]\nexpires = 3600",

@@ -40,7 +40,7 @@ impl Gateway {
         self.servers.iter().for_each(|server| server.forget());
         self.users.replace(&config.users).map_err(|error| error.to_string())?;
         put_in_force();
-        self.administration.set_admins(&config);
+        self.administration.set_rights(&config);
         self.keep(&config);
         for part in needs_restart(&self.started, &config) {
             tracing::warn!("a change of {part} is in force only after a restart");
@@ -89,7 +89,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[admin] `listen`", old.admin.as_ref().map(|a| a.listen) != new.admin.as_ref().map(|a| a.listen)),
         ("[approvals]", old.approvals.limits != new.approvals.limits),
         ("[approvals.webhook]", webhook(old) != webhook(new)),
+        ("[log]", old.log != new.log),
         ("[record] `output`", old.record.output != new.record.output),
+        ("[telemetry]", old.telemetry != new.telemetry),
         ("[tls]", old.tls.as_ref().map(|t| (&t.cert, &t.key)) != new.tls.as_ref().map(|t| (&t.cert, &t.key))),
         ("[policies]", (&old.policies.dir, old.policies.deadline) != (&new.policies.dir, new.policies.deadline)),
     ];
@@ -156,8 +158,10 @@ hold_in_transaction = "allow"
             ("\"1h\"", "\"2h\"", "[approvals]"),
             ("chat.example", "hooks.example", "[approvals.webhook]"),
             ("HOOK", "HOOKS", "[approvals.webhook]"),
+            ("[record]", "[log]\nlevel = \"warn\"\n[record]", "[log]"),
             ("1KiB", "2KiB", "[record] `output`"),
             ("[record]", "[tls]\ncert = \"a\"\nkey = \"b\"\n[record]", "[tls]"),
+            ("[record]", "[telemetry]\notlp_endpoint = \"http://127.0.0.1:4318\"\n[record]", "[telemetry]"),
             ("[record]", "[policies]\ndeadline_ms = 30\n[record]", "[policies]"),
         ] {
             assert!(SECTIONS.contains(was), "{was}");

@@ -174,7 +174,11 @@ async fn by_secret(
 
 impl Caller {
     pub(super) fn is_admin(&self) -> bool {
-        let covers = |identity: &Identity| self.admins.iter().any(|admin| admin.covers(identity));
+        self.is_one_of(&self.admins)
+    }
+
+    pub(super) fn is_one_of(&self, principals: &[Principal]) -> bool {
+        let covers = |identity: &Identity| principals.iter().any(|principal| principal.covers(identity));
         self.identity.as_ref().is_some_and(covers)
     }
 

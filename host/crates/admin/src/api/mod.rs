@@ -11,12 +11,15 @@
 //! | `GET /api/v1/record/key`, `GET /api/v1/whoami`      | everybody who is known                          |
 //! | `POST /api/v1/tokens`, `DELETE /api/v1/tokens`      | whoever has a secret, whoever has the token     |
 //! | `GET /openapi.json`                                 | everybody who is known                          |
+//! | `GET /metrics`                                      | admins, and whom `[admin] metrics` lists        |
+//! | `GET /healthz`, `GET /readyz`                       | everybody                                       |
 
 mod answers;
 mod approvals;
 mod auth;
 mod extract;
 mod guard;
+mod health;
 mod openapi;
 mod policies;
 mod sessions;
@@ -36,12 +39,15 @@ use sluicegate_core::{
     identity::Tokens,
     sessions::{ApprovalReader, ReadError, SessionReader},
 };
+use sluicegate_metrics::Metrics;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::auth::Peer;
+use self::health::Vitals;
 pub use self::{
     answers::AnswerBody,
     auth::Door,
+    health::Health,
     policies::{Policies, PolicyList},
     sessions::SessionView,
     tokens::{Token, WhoAmI},
@@ -70,8 +76,21 @@ pub struct ApiParts {
     pub logins: Arc<Logins>,
     /// Gives out and verifies session tokens.
     pub tokens: Arc<dyn Tokens>,
+    /// Tells whether new clients should come.
+    pub health: Arc<dyn Health>,
+    /// What is scraped.
+    pub metrics: Metrics,
+    /// Who may do what.
+    pub rights: Rights,
+}
+
+/// Who may do more with the API than others who are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
     /// Who may read everything, and stands in where a policy lists no approvers.
     pub admins: Vec<Principal>,
+    /// Who else may read the measurements.
+    pub scrapers: Vec<Principal>,
 }
 
 /// The API. Cheap to clone.
@@ -86,12 +105,19 @@ struct Inner {
     logins: Arc<Logins>,
     tokens: Arc<dyn Tokens>,
     admins: RwLock<Arc<[Principal]>>,
+    scrapers: RwLock<Arc<[Principal]>>,
+    vitals: Vitals,
     reads: Arc<Semaphore>,
 }
 
 /// The API's routes, as those may use them who come through this door.
 pub fn router(api: Api, door: Door) -> Router {
     let hosts = guard::Hosts::of(&door);
+    let open = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(api.clone());
     Router::new()
         .route("/api/v1/approvals", get(approvals::list))
         .route("/api/v1/approvals/{id}", get(approvals::show))
@@ -105,10 +131,12 @@ pub fn router(api: Api, door: Door) -> Router {
         .route("/api/v1/tokens", post(tokens::issue).delete(tokens::revoke))
         .route("/api/v1/whoami", get(tokens::whoami))
         .route("/openapi.json", get(openapi::serve))
+        .route("/metrics", get(health::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(api.clone())
         .layer(from_fn_with_state(auth::Checkpoint::new(api, &door), auth::authenticate))
+        .merge(open)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(guard::in_time))
         .layer(from_fn_with_state(hosts, guard::for_this_host))
@@ -118,14 +146,30 @@ pub fn router(api: Api, door: Door) -> Router {
 impl Api {
     /// An API of these parts.
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { sessions, history, approvals, policies, logins, tokens, admins } = parts;
-        let (admins, reads) = (RwLock::new(admins.into()), Arc::new(Semaphore::new(MAX_READS)));
-        Self(Arc::new(Inner { sessions, history, approvals, policies, logins, tokens, admins, reads }))
+        let ApiParts { sessions, history, approvals, policies, logins, tokens, health, metrics, rights } = parts;
+        let Rights { admins, scrapers } = rights;
+        Self(Arc::new(Inner {
+            sessions,
+            history,
+            approvals,
+            policies,
+            logins,
+            tokens,
+            admins: RwLock::new(admins.into()),
+            scrapers: RwLock::new(scrapers.into()),
+            vitals: Vitals { health, metrics },
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+        }))
     }
 
-    /// Replaces the admins, for requests from now on.
-    pub fn set_admins(&self, admins: Vec<Principal>) {
-        *self.0.admins.write().unwrap_or_else(PoisonError::into_inner) = admins.into();
+    /// Replaces who may do what, for requests from now on.
+    pub fn set_rights(&self, rights: Rights) {
+        *self.0.admins.write().unwrap_or_else(PoisonError::into_inner) = rights.admins.into();
+        *self.0.scrapers.write().unwrap_or_else(PoisonError::into_inner) = rights.scrapers.into();
+    }
+
+    fn scrapers(&self) -> Arc<[Principal]> {
+        Arc::clone(&self.0.scrapers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn admins(&self) -> Arc<[Principal]> {

@@ -13,7 +13,7 @@ use utoipa::{
     },
 };
 
-use super::{answers, approvals, extract::NoParams, policies, sessions, tokens};
+use super::{answers, approvals, extract::NoParams, health, policies, sessions, tokens};
 use crate::problem::{MEDIA_TYPE, Problem};
 
 /// The whole API.
@@ -21,7 +21,7 @@ use crate::problem::{MEDIA_TYPE, Problem};
 #[openapi(
     info(
         title = "Sluicegate",
-        description = "Approvals, the record and the policies of one gateway. Times are milliseconds since the Unix \
+        description = "Approvals, the record, the policies and the health of one gateway. Times are milliseconds since the Unix \
             epoch in bodies and RFC 3339 in parameters. Parameters that are not listed are refused with 400, as are \
             methods with 405; both are problems (RFC 9457). Before a request is understood as HTTP at all, it may be \
             refused with 400, 414 or 431 and no body.",
@@ -40,6 +40,9 @@ use crate::problem::{MEDIA_TYPE, Problem};
         tokens::issue,
         tokens::revoke,
         tokens::whoami,
+        health::alive,
+        health::ready,
+        health::metrics,
         serve,
     ),
     components(schemas(Problem)),
@@ -85,6 +88,10 @@ impl Modify for NoBodyNeeded {
 pub(super) struct Common;
 /// What may come of requests that only admins may make.
 pub(super) struct AdminsOnly;
+/// What may come of requests that those may make, too, who scrape.
+pub(super) struct ScrapersOnly;
+/// What may come of requests that anybody may make.
+pub(super) struct Probed;
 /// What may come of requests for one thing.
 pub(super) struct Missing;
 /// What may come of requests for one session.
@@ -110,6 +117,22 @@ impl IntoResponses for Common {
 impl IntoResponses for AdminsOnly {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[(403, "The caller is no admin.")])
+    }
+}
+
+impl IntoResponses for ScrapersOnly {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[(403, "The caller is no admin, and not listed in `[admin] metrics`.")])
+    }
+}
+
+impl IntoResponses for Probed {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (400, "The request is not understood: it has parameters."),
+            (421, "A listener that only this machine reaches was asked for another host."),
+            (503, "The gateway should get no new clients now."),
+        ])
     }
 }
 

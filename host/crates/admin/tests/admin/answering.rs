@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::json;
-use sluicegate_admin::{AdminClient, AdminSocket, ClientError, Credentials, Door, router};
+use sluicegate_admin::{AdminClient, AdminSocket, ClientError, Credentials, Door, Rights, router};
 use sluicegate_core::{ApprovalState, Halt, Principal, Requirement};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -185,7 +185,7 @@ async fn the_admins_are_those_of_now() {
     let network = stage.listen().await;
     let held = stage.hold("alice", "orders", &[by_an_admin()]).await;
     assert_eq!(network.answer(&held.path(), "approve", &basic("eve"), "{}").await.status, 404);
-    stage.api.set_admins(vec![Principal::User("eve".to_owned())]);
+    stage.api.set_rights(Rights { admins: vec![Principal::User("eve".to_owned())], scrapers: Vec::new() });
     assert_eq!(network.answer(&held.path(), "approve", &basic("ann"), "{}").await.status, 404);
     assert_eq!(network.get("/api/v1/sessions", &basic("ann")).await.status, 403);
     assert_eq!(network.answer(&held.path(), "approve", &basic("eve"), "{}").await.status, 200);

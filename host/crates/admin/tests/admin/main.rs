@@ -4,6 +4,7 @@
 
 mod answering;
 mod description;
+mod health;
 mod known;
 mod listing;
 mod logs;

@@ -14,7 +14,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use sluicegate_admin::{Api, ApiParts, Door, Policies, router, serve_tcp};
+use sluicegate_admin::{Api, ApiParts, Door, Health, Policies, Rights, router, serve_tcp};
 use sluicegate_core::{
     Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate, GateParts, GatedSession,
     Halt, Hello, Identity, Logins, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
@@ -24,6 +24,7 @@ use sluicegate_core::{
     record::{Recorder, Recording},
 };
 use sluicegate_identity::{BuiltinUsers, SecretHash, SessionTokens, User, hash_secret};
+use sluicegate_metrics::{Metrics, Sources};
 use sluicegate_net::{Exposure, Limits, Listener, stop_channel};
 
 use crate::{logs, record::Ledger, wire::Network};
@@ -144,6 +145,16 @@ impl Policies for Modules {
     }
 }
 
+/// Whether it says that it stops.
+#[derive(Default)]
+pub struct Stopping(AtomicBool);
+
+impl Health for Stopping {
+    fn unready(&self) -> Vec<&'static str> {
+        if self.0.load(Ordering::SeqCst) { vec!["the gateway stops"] } else { Vec::new() }
+    }
+}
+
 /// A gateway in small.
 pub struct Stage {
     pub api: Api,
@@ -154,6 +165,7 @@ pub struct Stage {
     gate: Gate,
     desk: Arc<Desk>,
     asks: Arc<Mutex<Vec<Requirement>>>,
+    stopping: Arc<Stopping>,
 }
 
 impl Stage {
@@ -182,6 +194,7 @@ impl Stage {
         let allow = CAST.map(|(_, group)| Principal::Group(group.to_owned())).to_vec();
         let access = TargetAccess { protocol: "test", allow };
         gate.set_targets(["orders", "stock"].map(|name| (name.to_owned(), access.clone())).into());
+        let stopping = Arc::new(Stopping::default());
         let api = Api::new(ApiParts {
             sessions: Arc::clone(&ledger) as _,
             history: Arc::clone(&ledger) as _,
@@ -189,9 +202,20 @@ impl Stage {
             policies: Arc::new(Modules),
             logins: Arc::new(Logins::new(Arc::clone(&desk) as _)),
             tokens: Arc::clone(&tokens) as _,
-            admins: vec![Principal::Group("admin".to_owned())],
+            health: Arc::clone(&stopping) as _,
+            metrics: Metrics::new(&Sources {
+                version: "1.2.3",
+                gate: Arc::clone(gate.metrics()),
+                policies: Arc::default(),
+                holds: Arc::clone(approvals.metrics()),
+                record: Arc::default(),
+            }),
+            rights: Rights {
+                admins: vec![Principal::Group("admin".to_owned())],
+                scrapers: vec![Principal::User("eve".to_owned())],
+            },
         });
-        Self { api, users, tokens, ledger, approvals, gate, desk, asks }
+        Self { api, users, tokens, ledger, approvals, gate, desk, asks, stopping }
     }
 
     /// A command of this user's that waits for what is required.
@@ -219,6 +243,11 @@ impl Stage {
     /// Says that too much else is being verified, or not any more.
     pub fn busy(&self, busy: bool) {
         self.desk.busy.store(busy, Ordering::SeqCst);
+    }
+
+    /// Says that it stops.
+    pub fn stop(&self) {
+        self.stopping.0.store(true, Ordering::SeqCst);
     }
 
     /// The API on a listener of this machine.

@@ -89,6 +89,8 @@ impl Drop for Hold {
             pending
         });
         self.approvals.live().pending.remove(&self.id);
+        let approval = self.ticket.state.borrow();
+        self.approvals.metrics.ended(&approval.target, approval.state.word());
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sluicegate_metrics::HoldMetrics;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -76,6 +77,7 @@ pub struct Approvals {
     recorder: Arc<dyn Recorder>,
     announcer: Option<Arc<dyn Announcer>>,
     live: Mutex<Live>,
+    metrics: Arc<HoldMetrics>,
 }
 
 #[derive(Default)]
@@ -107,7 +109,23 @@ impl Approvals {
         announcer: Option<Arc<dyn Announcer>>,
         digest_key: DigestKey,
     ) -> Arc<Self> {
-        Arc::new(Self { limits, digest_key, recorder, announcer, live: Mutex::default() })
+        let (live, metrics) = (Mutex::default(), Arc::default());
+        Arc::new(Self { limits, digest_key, recorder, announcer, live, metrics })
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<HoldMetrics> {
+        &self.metrics
+    }
+
+    /// How many are waited for, and since when the oldest is, in milliseconds since the Unix epoch.
+    pub fn waiting(&self) -> (usize, Option<i64>) {
+        let live = self.live();
+        // Ids sort by time.
+        let oldest = live.pending.keys().min().and_then(|id| live.pending.get(id)).map(Arc::clone);
+        let count = live.pending.len();
+        drop(live);
+        (count, oldest.map(|ticket| ticket.state.borrow().requested_at))
     }
 
     /// What an approval of this command covers; none where it cannot be told from others.
@@ -181,6 +199,7 @@ impl Approvals {
         let approval = changes.borrow().clone();
         let ticket = Arc::new(Ticket { turn: tokio::sync::Mutex::new(votes), state });
         self.live().pending.insert(approval.id, Arc::clone(&ticket));
+        self.metrics.opened(&approval.target);
         tracing::info!(approval = %approval.id, session = %approval.session, sequence = approval.sequence, "command held");
         if let Some(announcer) = &self.announcer {
             announcer.pending(&approval);

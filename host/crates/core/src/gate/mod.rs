@@ -6,7 +6,9 @@ mod entry;
 mod flight;
 mod suspended;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
+
+use sluicegate_metrics::{SessionMetrics, Verdict};
 
 use crate::{
     admission::{GateParts, Session},
@@ -38,6 +40,8 @@ pub struct GatedSession {
     suspended: Option<Suspended>,
     /// The approval by which one was permitted, until that is told.
     granted: Option<Approval>,
+    /// When the command that is decided next was taken up.
+    begun: Option<Instant>,
     closed: bool,
 }
 
@@ -47,6 +51,7 @@ struct SessionLog {
     recorder: Arc<dyn Recorder>,
     recording: Recording,
     max_output: usize,
+    metrics: Arc<SessionMetrics>,
 }
 
 impl SessionLog {
@@ -56,12 +61,18 @@ impl SessionLog {
 }
 
 impl GatedSession {
-    pub(crate) fn new(session: Arc<Session>, policies: Box<dyn PolicySession>, gate: &GateParts) -> Self {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        policies: Box<dyn PolicySession>,
+        gate: &GateParts,
+        metrics: SessionMetrics,
+    ) -> Self {
         let log = SessionLog {
             session,
             recorder: Arc::clone(&gate.recorder),
             recording: gate.recording,
             max_output: gate.max_output,
+            metrics: Arc::new(metrics),
         };
         let (governing, generation) = (policies.governing(), policies.generation());
         Self {
@@ -73,8 +84,19 @@ impl GatedSession {
             approvals: Arc::clone(&gate.approvals),
             suspended: None,
             granted: None,
+            begun: None,
             closed: false,
         }
+    }
+
+    /// What is counted of the session.
+    pub fn metrics(&self) -> &Arc<SessionMetrics> {
+        &self.log.metrics
+    }
+
+    /// The protocol takes up a command: from now until it is forwarded, it is the gate that takes time.
+    pub fn begin(&mut self) {
+        self.begun = Some(Instant::now());
     }
 
     /// The session.
@@ -146,15 +168,24 @@ impl GatedSession {
             self.record(&command, denial.clone(), covered, opinions).await?;
         }
         if let Some(denial) = denial {
+            self.log.metrics.decided(denial.kind.verdict());
             return Err(Halt::Denied(denial));
         }
         let sequence = self.sequence + u64::from(!recorded);
         if waits && covered.is_none() {
+            self.log.metrics.decided(Verdict::Held);
             self.suspended = Some(Suspended::new(command, digest, sequence, requirements, flight));
             return Err(Halt::Suspended);
         }
+        if recorded {
+            self.log.metrics.decided(Verdict::Allowed);
+        }
+        Ok(self.permit(flight, sequence, recorded))
+    }
+
+    fn permit(&mut self, flight: Box<dyn Flight>, sequence: u64, recorded: bool) -> ForwardPermit {
         let flight = InFlight::new(self.log.clone(), flight, sequence, recorded);
-        Ok(ForwardPermit { flight })
+        ForwardPermit { flight: flight.begun(self.begun.take()) }
     }
 
     /// What an approval would cover.
@@ -176,7 +207,10 @@ impl GatedSession {
             return unrecorded;
         }
         match self.record(&command, Some(denial.clone()), None, Vec::new()).await {
-            Ok(()) => denial,
+            Ok(()) => {
+                self.log.metrics.decided(denial.kind.verdict());
+                denial
+            }
             Err(unrecorded) => unrecorded,
         }
     }
@@ -190,7 +224,8 @@ impl GatedSession {
     ) -> Result<(), Denial> {
         self.sequence += 1;
         if let Some(denial) = &denial {
-            tracing::info!(session = %self.log.session.id, sequence = self.sequence, %denial, "command denied");
+            // A client could fill the log with these; they are in the record, and counted.
+            tracing::debug!(session = %self.log.session.id, sequence = self.sequence, %denial, "command denied");
         }
         let mut entry = self.entry(self.sequence, command);
         (entry.denial, entry.approval, entry.opinions) = (denial, approval, opinions);
@@ -223,6 +258,7 @@ impl GatedSession {
     }
 
     fn unrecorded(&self, error: RecordError) -> Denial {
+        self.log.metrics.decided(Verdict::Unrecorded);
         tracing::error!(session = %self.log.session.id, %error, "command refused");
         error.into()
     }

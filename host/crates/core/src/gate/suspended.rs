@@ -182,8 +182,7 @@ impl GatedSession {
             let ended = hold.end(ApprovalState::Approved, "approved").await;
             self.granted = Some(ended.map_err(|error| self.unrecorded(error))?);
         }
-        let flight = InFlight::new(self.log.clone(), suspended.flight, suspended.sequence, true);
-        Ok(ForwardPermit { flight })
+        Ok(self.permit(suspended.flight, suspended.sequence, true))
     }
 
     /// Ends the wait of a command that is decided anew as another one.

@@ -80,6 +80,30 @@ impl SessionError {
         }
     }
 
+    /// What it is counted as.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Untold(error) => error.kind(),
+            Self::TargetFrame(_) => "target-protocol",
+            Self::Timeout => "login-timeout",
+            Self::Client(_) => "client-lost",
+            Self::Target(_) | Self::TargetClosed => "target-lost",
+            Self::Startup(_) | Self::Machine(MachineError::Client(_) | MachineError::ClientTag(_)) => "client-protocol",
+            Self::Tls(_) => "client-tls",
+            Self::Plaintext => "plaintext",
+            Self::Unsupported(_) => "unsupported",
+            Self::Refused(_) | Self::Setting(_) => "refused",
+            Self::Dial(_) => "dial",
+            Self::ClientFrame(_) => "client-protocol",
+            Self::Machine(MachineError::Record(_)) => "record",
+            Self::Machine(MachineError::Moved) => "moved",
+            Self::Machine(MachineError::Server(_) | MachineError::ServerTag(_) | MachineError::Large(_)) => {
+                "target-protocol"
+            }
+            Self::Stopping | Self::StoppingOnHold => "stopping",
+        }
+    }
+
     /// SQLSTATE and text for the client; none where there is nobody to read it. Only fixed texts and
     /// what the client said itself.
     pub fn client_message(&self) -> Option<(&'static str, String)> {

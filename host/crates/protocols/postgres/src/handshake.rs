@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::{BufMut, Bytes, BytesMut};
 use secrecy::SecretString;
 use sluicegate_core::{
-    Command, Denial, DenialKind, Gate, GatedSession, Halt, Hello, Phase, ResultSummary, SessionPermit,
+    Command, Denial, DenialKind, Gate, GatedSession, Halt, Hello, Phase, ResultSummary, SessionPermit, scope,
 };
 use sluicegate_net::{MaybeTls, ServerTls};
 use sluicegate_sql::{Analyser, Catalog, Context};
@@ -219,8 +219,10 @@ pub async fn admit(
     let hello =
         Hello { protocol: PROTOCOL, user: start.user, target: start.database, client, application: start.application };
     let (permit, mut gated) = gate.admit(hello, secret).await?;
+    let session = gated.session().id;
     for (name, value) in &start.settings {
-        if let Err(denial) = decide_setting(&mut gated, analyser, name, value).await {
+        let decided = decide_setting(&mut gated, analyser, name, value);
+        if let Err(denial) = scope::in_session(session, decided).await {
             gated.close("a start-up setting was denied").await;
             return Err(SessionError::Setting(denial));
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use sluicegate_core::Gate;
+use sluicegate_core::{Gate, GatedSession, SessionPermit, scope};
 use sluicegate_net::{Listener, MaybeTls, ServerTls, Slot, Stop};
 use sluicegate_sql::{Analyser, Limits};
 use tokio::{net::TcpStream, time::Instant};
@@ -24,7 +24,7 @@ use crate::{
     machine::{Machine, Shared},
     registry::Registry,
     session,
-    upstream::{self, Lease, Route},
+    upstream::{self, Lease, Route, StartupParams},
 };
 
 /// How long a client may take until it is admitted.
@@ -143,16 +143,19 @@ impl Server {
             }
             Ok(Request::Session { mut stream, start }) => {
                 if let Err(error) = self.session(&mut stream, start, peer, slot, stop, deadline).await {
-                    tracing::debug!(%peer, error = %sluicegate_core::Chain(&error), "connection ended");
                     handshake::refuse(&mut stream, &error).await;
                 }
             }
-            Err(error) => {
-                tracing::debug!(%peer, protocol = PROTOCOL, error = %sluicegate_core::Chain(&error), "connection refused");
-            }
+            Err(error) => self.failed(peer, &error),
         }
     }
 
+    fn failed(&self, peer: SocketAddr, error: &SessionError) {
+        self.parts.gate.metrics().connection_failed(PROTOCOL, error.kind());
+        tracing::debug!(%peer, protocol = PROTOCOL, error = %sluicegate_core::Chain(error), "connection ended");
+    }
+
+    /// Admits a client and serves its session; an error is noted.
     async fn session(
         &self,
         stream: &mut MaybeTls,
@@ -165,8 +168,26 @@ impl Server {
         let before = self.targets.load_full();
         let admitted = handshake::admit(stream, start, peer, &self.parts.gate, &self.analyser);
         let admitted = tokio::time::timeout_at(deadline, admitted).await;
-        let (permit, mut gated, params) = admitted.map_err(|_| SessionError::Timeout)??;
+        let admitted = admitted.map_err(|_| SessionError::Timeout).flatten();
+        let (permit, gated, params) = admitted.inspect_err(|error| self.failed(peer, error))?;
         slot.admitted();
+        // Boxed, so that what a session keeps is not in the connection's future from the start.
+        let session = gated.session().id;
+        let admitted = Box::pin(self.admitted(stream, before, permit, gated, params, stop));
+        let ended = scope::in_session(session, async { admitted.await.inspect_err(|error| self.failed(peer, error)) });
+        ended.await
+    }
+
+    /// Serves an admitted client; `before` are the targets from before it was.
+    async fn admitted(
+        &self,
+        stream: &mut MaybeTls,
+        before: Arc<Targets>,
+        permit: SessionPermit,
+        mut gated: GatedSession,
+        params: StartupParams,
+        stop: Stop,
+    ) -> Result<(), SessionError> {
         let targets = self.targets.load_full();
         let Some(places) = targets.get(&*gated.session().target) else {
             gated.close("the target was just removed").await;
@@ -174,11 +195,17 @@ impl Server {
         };
         // Where the configuration changed meanwhile, the identity may not be who has that name now.
         let reuse = Arc::ptr_eq(&before, &targets);
-        let session = gated.session().id;
-        let (place, upstream, lease) = match upstream::dial(permit, places, &params, reuse).await {
-            Ok(dialled) => dialled,
+        let began = Instant::now();
+        let dialled = upstream::dial(permit, places, &params, reuse).await;
+        let metrics = gated.metrics().target();
+        let (place, upstream, lease) = match dialled {
+            Ok(dialled) => {
+                metrics.dialled(began.elapsed());
+                dialled
+            }
             Err(error) => {
-                tracing::warn!(%session, error = %sluicegate_core::Chain(&error), "the target cannot be used");
+                metrics.dial_failed(error.kind());
+                tracing::warn!(error = %sluicegate_core::Chain(&error), "the target cannot be used");
                 gated.close("the target could not be reached").await;
                 return Err(error.into());
             }
@@ -189,7 +216,7 @@ impl Server {
         if let Err(error) = &ended
             && error.is_targets_doing()
         {
-            tracing::warn!(%session, error = %sluicegate_core::Chain(error), "the target cut the session off");
+            tracing::warn!(error = %sluicegate_core::Chain(error), "the target cut the session off");
         }
         ended
     }

@@ -55,8 +55,9 @@ pub async fn run(
     let ended = match &registered {
         Ok(registered) => {
             out.client.write(|out| greeting(machine.parameters(), registered.key, out));
-            let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new());
-            let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead);
+            let metrics = machine.metrics();
+            let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new(), metrics.to_client());
+            let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead, metrics.to_target());
             let machine = &mut machine;
             let lull = Lull::new(LULL);
             let cancel = Arc::clone(&cancel);

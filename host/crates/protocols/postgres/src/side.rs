@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::BytesMut;
+use sluicegate_metrics::Counter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::{codec::frame::Decoder, machine::Queue};
@@ -32,15 +33,21 @@ pub struct Sending<S> {
     dirty: bool,
     /// This direction is to end after what is written.
     ending: bool,
+    written: Counter,
 }
 
-/// Both directions of a connection.
-pub fn sides<S: AsyncRead + AsyncWrite>(stream: S, whole: usize, read_ahead: BytesMut) -> (Receiving<S>, Sending<S>) {
+/// Both directions of a connection. `written` counts the bytes that are sent.
+pub fn sides<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    whole: usize,
+    read_ahead: BytesMut,
+    written: Counter,
+) -> (Receiving<S>, Sending<S>) {
     let (reader, writer) = tokio::io::split(stream);
     let mut decoder = Decoder::new(whole);
     decoder.buffer().unsplit(read_ahead);
     let receiving = Receiving { reader, decoder, hungry: true, starved: true, size: SMALL_READ };
-    (receiving, Sending { writer, dirty: false, ending: false })
+    (receiving, Sending { writer, dirty: false, ending: false, written })
 }
 
 /// The connection again.
@@ -88,7 +95,8 @@ impl<S: AsyncWrite> Sending<S> {
     pub async fn write(&mut self, queue: &mut Queue) -> io::Result<()> {
         if !queue.is_empty() {
             self.dirty = true;
-            self.writer.write_buf(queue).await?;
+            let count = self.writer.write_buf(queue).await?;
+            self.written.inc_by(count as u64);
         }
         if queue.is_empty() {
             self.writer.flush().await?;

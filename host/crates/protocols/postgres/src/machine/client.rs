@@ -34,6 +34,9 @@ impl Machine {
             return Ok(());
         }
         self.client_rest = Rest::Forward;
+        if matches!(tag, b'Q' | b'P' | b'B' | b'F') {
+            self.gate.begin();
+        }
         match tag {
             b'd' => out.accompany(bytes),
             b'c' | b'f' => {

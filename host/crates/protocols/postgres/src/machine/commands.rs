@@ -36,7 +36,7 @@ impl Machine {
         wire: Bytes,
     ) -> Result<(Command, Arc<Analysis>), Denial> {
         let (text, analysis) = self.understand_again("execute", prepared).await?;
-        let parameters = bind.map_or_else(Vec::new, |bind| self.parameters(bind, prepared));
+        let parameters = bind.map_or_else(Vec::new, |bind| self.bound(bind, prepared));
         let context = self.depends_on(&analysis, &prepared.chosen_types);
         let mut command = sql_command("execute", Phase::Run, text, &analysis, parameters, context);
         command.whole &= bind.is_some();
@@ -45,7 +45,7 @@ impl Machine {
     }
 
     /// The parameters of a Bind as policies and the record see them.
-    fn parameters(&self, bind: &Bind<'_>, prepared: &Prepared) -> Vec<Parameter> {
+    fn bound(&self, bind: &Bind<'_>, prepared: &Prepared) -> Vec<Parameter> {
         let types = prepared.types.get().unwrap_or(&prepared.chosen_types);
         let render = |(index, value): (usize, &Option<&[u8]>)| {
             let Some(value) = value else { return Parameter::Null };

@@ -39,6 +39,7 @@ use std::{
 
 use bytes::Bytes;
 use sluicegate_core::{Command, ForwardPermit, GatedSession, Halt};
+use sluicegate_metrics::TargetMetrics;
 use sluicegate_sql::Analyser;
 
 pub use self::outbox::{Outbox, Queue};
@@ -233,6 +234,11 @@ impl Machine {
             may_mask,
             fatal: false,
         }
+    }
+
+    /// What is counted of the session's target.
+    pub fn metrics(&self) -> &TargetMetrics {
+        self.gate.metrics().target()
     }
 
     /// Whether nothing is on its way and no transaction is open.

@@ -58,7 +58,8 @@ impl Machine {
     }
 
     /// Has the server describe the statement of a permitted Query. The Query follows when it is known.
-    pub(super) fn probe(&mut self, permitted: Permitted, bytes: Bytes, out: &mut Outbox) {
+    pub(super) fn probe(&mut self, mut permitted: Permitted, bytes: Bytes, out: &mut Outbox) {
+        permitted.permit.asks_first();
         out.own(describe(&permitted.run.text));
         self.expect(Expect::Probe);
         self.expect(Expect::Sync { own: true });

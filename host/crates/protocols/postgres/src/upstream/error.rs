@@ -119,6 +119,27 @@ impl DialError {
         }
     }
 
+    /// What it is counted as.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Resolve(..) => "name",
+            Self::Connect(..) => "connect",
+            Self::Timeout(_) => "timeout",
+            Self::Nowhere(each) => each.last().map_or("connect", |(_, last)| last.kind()),
+            Self::TlsRefused | Self::Tls(_) => "tls",
+            Self::Io(_) => "connection-lost",
+            Self::Protocol(_) | Self::TooLarge(_) => "protocol",
+            Self::Secret(_)
+            | Self::NoPassword
+            | Self::Cleartext
+            | Self::Method(_)
+            | Self::Impostor(_)
+            | Self::Scram(_) => "login",
+            Self::Refused { .. } => "refused",
+            Self::Parameter(_) => "parameter",
+        }
+    }
+
     /// The SQLSTATE that goes with [`Self::client_message`].
     /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
     pub fn sqlstate(&self) -> &'static str {

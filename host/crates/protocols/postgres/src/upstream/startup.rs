@@ -121,10 +121,10 @@ impl Parameters {
 
     /// Takes a report. Beyond the most settings that are kept new ones are not.
     pub fn set(&mut self, name: String, value: String) {
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None if self.0.len() < MAX_PARAMETERS => self.0.push((name, value)),
-            None => {}
+        if let Some((_, known)) = self.0.iter_mut().find(|(known, _)| *known == name) {
+            *known = value;
+        } else if self.0.len() < MAX_PARAMETERS {
+            self.0.push((name, value));
         }
     }
 }
