@@ -59,7 +59,7 @@ pub fn metrics(
         holds: Arc::clone(approvals.metrics()),
         record: Arc::clone(recorder.metrics()),
     });
-    let queue = Arc::new(recorder.queue());
+    let queue = Arc::new(recorder.queue_fill());
     let queued = Arc::clone(&queue);
     metrics.sample("sluicegate_record_queue_bytes", "Bytes of entries that wait to be written", move || {
         vec![Sample::of(queued().0 as f64)]

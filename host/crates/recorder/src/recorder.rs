@@ -102,7 +102,7 @@ impl SledRecorder {
     }
 
     /// How many bytes of entries wait to be written, and how many may, to be asked at any time.
-    pub fn queue(&self) -> impl Fn() -> (usize, usize) + Send + Sync + 'static {
+    pub fn queue_fill(&self) -> impl Fn() -> (usize, usize) + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move || (QUEUE_BYTES.saturating_sub(shared.room.available_permits()), QUEUE_BYTES)
     }
