@@ -11,7 +11,7 @@ const MAX_STEPS: usize = 10_000_000;
 /// How many names are compared in one step.
 const NAMES_PER_STEP: usize = 8;
 
-/// What a listed column costs. It is kept, so this bounds memory too.
+/// What a column costs that is found or listed. It is kept, so this bounds memory too.
 const STEPS_PER_COLUMN: usize = 10;
 
 /// What reading a token again costs.

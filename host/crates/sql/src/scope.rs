@@ -143,7 +143,10 @@ impl<'a> Columns<'a> {
             Self::Relation(relation) => {
                 names.budget.compare(relation.columns.len())?;
                 match relation.column(name) {
-                    Some(column) => stored(names, relation, column.attnum).map(Some),
+                    Some(column) => {
+                        names.budget.list(1)?;
+                        stored(names, relation, column.attnum).map(Some)
+                    }
                     None => Ok(system_column(relation, name)),
                 }
             }
@@ -151,6 +154,7 @@ impl<'a> Columns<'a> {
                 names.budget.compare(columns.len())?;
                 let mut fits = columns.iter().filter(|column| column.name.as_deref() == Some(name));
                 fits.try_fold(None, |found, column| {
+                    names.budget.list(1)?;
                     names.budget.spend(column.output.sources.len())?;
                     merge(names, found, column.output.clone()).map(Some)
                 })
