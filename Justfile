@@ -28,6 +28,14 @@ tour: (demo "--tour")
 test: _setup _setup-schemathesis policies _guest _build
     cargo test --workspace --no-fail-fast
 
+# Everything at once against one gateway for MINUTES; ends with a verdict on errors, memory, handles and the record.
+soak MINUTES="20": _setup policies _build
+    SOAK_MINUTES={{ MINUTES }} cargo test --workspace --test soak -- --ignored --nocapture
+
+# Fuzzes every target for SECONDS, two at a time; fails on a finding, which then is in host/fuzz/corpus/.
+fuzz SECONDS="600": _setup-fuzz
+    host/fuzz/run.sh "$CARGO_TARGET_DIR/fuzz" {{ SECONDS }}
+
 # Checks formatting, clippy and the house rules that the compiler cannot hold.
 lint: _setup-lint
     cargo fmt --all --check
@@ -95,6 +103,19 @@ _setup-lint: _setup-rust
         echo "setup: adding $component"
         rustup component add "$component"
     done
+
+# Fuzzing takes a C++ compiler for libFuzzer. The compiler's own sanitizer is a nightly feature that stable
+# compilers have too, which host/fuzz/run.sh unlocks.
+_setup-fuzz: _setup-rust
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v c++ >/dev/null; then
+        echo "error: a C++ compiler is missing; install one (Debian: apt-get install build-essential) and run this again." >&2
+        exit 1
+    fi
+    cargo fuzz --version >/dev/null 2>&1 && exit 0
+    echo "setup: installing cargo-fuzz"
+    cargo install cargo-fuzz --locked
 
 _setup-wasm: _setup-rust
     #!/usr/bin/env bash

@@ -7,6 +7,7 @@ use sluicegate_core::sql::{Classes, SqlFacts};
 
 use crate::{
     analysis::{Analysis, Context, Limits},
+    budget::Budget,
     facts::Facts,
     lex,
     names::Names,
@@ -81,6 +82,9 @@ impl Analyser {
         if !crate::statement::is_readable(tokens) {
             return Arc::new(refused(normalized, "a prepared body is neither a query nor a write".to_owned()));
         }
+        if let Err(reason) = names.budget.read_again(tokens.len()) {
+            return Arc::new(refused(normalized, reason));
+        }
         let none = HashMap::new();
         Arc::new(self.statements(tokens, normalized, names, &none, &none))
     }
@@ -91,7 +95,8 @@ impl Analyser {
     }
 
     fn read(&self, tokens: Tokens<'_>, normalized: String, context: &Context<'_>) -> Analysis {
-        self.statements(tokens, normalized, Names::new(context), context.prepared, context.cursors)
+        let budget = Budget::new();
+        self.statements(tokens, normalized, Names::new(context, &budget), context.prepared, context.cursors)
     }
 
     fn statements(
@@ -181,7 +186,8 @@ struct Weight;
 
 impl Weighter<Key, Arc<Analysis>> for Weight {
     fn weight(&self, key: &Key, analysis: &Arc<Analysis>) -> u64 {
-        let columns = analysis.facts.reachable_columns.len() + analysis.facts.columns.len();
+        let outputs: usize = analysis.statements.iter().map(|statement| statement.outputs.size()).sum();
+        let columns = analysis.facts.reachable_columns.len() + analysis.facts.columns.len() + outputs;
         let bytes = key.normalized.len() * 3 + columns * 64;
         u64::try_from(1 + bytes / BYTES_PER_ENTRY).unwrap_or(u64::MAX)
     }

@@ -147,6 +147,16 @@ pub enum Outputs {
     Unknown,
 }
 
+impl Outputs {
+    /// How many columns they name.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Aligned(outputs) => outputs.iter().map(|output| 1 + output.sources.len()).sum(),
+            Self::None | Self::Unknown => 0,
+        }
+    }
+}
+
 /// Where one output column comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {

@@ -65,7 +65,7 @@ impl Session<'_> {
             let values = self.parsed(select, &mut value_facts)?;
             statement.settings_may_change |= values.settings_may_change;
             statement.names_may_change |= values.names_may_change;
-            facts.include(&value_facts.finish(1));
+            self.include(facts, &value_facts.finish(1))?;
         }
         Ok(statement)
     }
@@ -109,8 +109,9 @@ impl Session<'_> {
         }
         facts.class(Classes::SESSION);
         let body = self.cursor_body(&name).ok_or_else(|| format!("no cursor {name:?} is known"))?;
-        facts.include(&body.facts);
+        self.include(facts, &body.facts)?;
         let Some(first) = body.statements.first() else { return Err("the cursor's query is empty".to_owned()) };
+        self.names.budget.list(first.outputs.size())?;
         let moves = tokens.is_word(0, "move");
         Ok(Statement {
             outputs: if moves { Outputs::None } else { first.outputs.clone() },
@@ -127,7 +128,7 @@ impl Session<'_> {
         match &body.facts.unanalysable {
             Some(reason) => Err(reason.clone()),
             None => {
-                facts.include(&body.facts);
+                self.include(facts, &body.facts)?;
                 Ok(body)
             }
         }

@@ -42,7 +42,7 @@ impl Session<'_> {
             let (named, at) = utility::name(tokens, subject)?;
             let (columns, at) = columns(tokens, at)?;
             copy.direction = direction(tokens, at)?;
-            self.copied_relation(&named, columns.as_deref(), &mut copy, facts);
+            self.copied_relation(&named, columns.as_deref(), &mut copy, facts)?;
             at
         };
         copy.direction = direction(tokens, at)?;
@@ -65,11 +65,17 @@ impl Session<'_> {
         let mut inner_facts = Facts::default();
         let inner = self.tree(query, &mut inner_facts)?;
         inner_facts.kind(&inner.kind);
-        facts.include(&inner_facts.finish(1));
+        self.include(facts, &inner_facts.finish(1))?;
         Ok(inner)
     }
 
-    fn copied_relation(&mut self, named: &Named, columns: Option<&[String]>, copy: &mut Copy, facts: &mut Facts) {
+    fn copied_relation(
+        &mut self,
+        named: &Named,
+        columns: Option<&[String]>,
+        copy: &mut Copy,
+        facts: &mut Facts,
+    ) -> Read<()> {
         let (access, usage) = match copy.direction {
             Direction::In => (Access::INSERT, Usage::WRITE),
             Direction::Out => (Access::READ, Usage::OUTPUT),
@@ -79,10 +85,15 @@ impl Session<'_> {
         copy.name = Some(found.map_or_else(|| named.as_relation_name(), |relation| relation.name.clone()));
         let Some(relation) = found else {
             columns.into_iter().flatten().for_each(|column| facts.unplaced_column(column, usage));
-            return;
+            return Ok(());
         };
+        self.names.budget.list(columns.map_or(relation.columns.len(), <[String]>::len))?;
         copy.columns = self.fields(relation, columns);
-        copy.columns.iter().flatten().for_each(|output| facts.columns(output, usage));
+        for output in copy.columns.iter().flatten() {
+            self.names.budget.spend(output.sources.len())?;
+            facts.columns(output, usage);
+        }
+        Ok(())
     }
 
     fn fields(&self, relation: &Relation, columns: Option<&[String]>) -> Option<Vec<Output>> {
@@ -104,8 +115,7 @@ impl Session<'_> {
         let mut found = condition_facts.finish(1);
         found.kinds.clear();
         found.classes = Classes::empty();
-        facts.include(&found);
-        Ok(())
+        self.include(facts, &found)
     }
 }
 

@@ -37,7 +37,7 @@ impl<'a> Reader<'a, '_> {
             E::Value(_) => Ok(Origin::none()),
             E::Identifier(name) if is_keyword(name) => Ok(Origin::none()),
             E::Identifier(_) | E::CompoundIdentifier(_) => {
-                let output = self.column(expression, scope, usage).map(|(_, output)| output);
+                let output = self.column(expression, scope, usage)?.map(|(_, output)| output);
                 let origin = output.map_or(Origin::unknown(), Origin::from);
                 if origin.sources.iter().any(|source| self.names.catalog.may_be_cast(source)) {
                     self.facts.reaches_unknown();
@@ -162,10 +162,17 @@ impl<'a> Reader<'a, '_> {
     fn subquery(&mut self, subquery: &Query, scope: &Scope<'_, 'a>, usage: Usage) -> Read<Origin> {
         Ok(match self.query(subquery, scope, usage)? {
             Columns::Listed(columns) => {
-                columns.into_iter().fold(Origin::none(), |origin, column| origin.and(column.output.into()))
+                let mut origins = columns.into_iter().map(|column| Origin::from(column.output));
+                origins.try_fold(Origin::none(), |all, origin| self.both(all, origin))?
             }
             _ => Origin::unknown(),
         })
+    }
+
+    /// The origin of a value that comes from either, for values that no words of the text stand for.
+    pub(crate) fn both(&self, left: Origin, right: Origin) -> Read<Origin> {
+        self.names.budget.compare(left.sources.len() * right.sources.len())?;
+        Ok(left.and(right))
     }
 
     fn access(&mut self, root: &Expr, chain: &[AccessExpr], scope: &Scope<'_, 'a>, usage: Usage) -> Read<Origin> {

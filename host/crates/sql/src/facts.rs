@@ -27,6 +27,8 @@ pub struct Facts {
     columns: HashMap<ColumnName, usize>,
     reachable: Vec<ColumnName>,
     opened: HashSet<Oid>,
+    /// What was named, and how: it needs to be walked through once only.
+    named: HashSet<(Oid, u8)>,
 }
 
 impl Facts {
@@ -66,6 +68,9 @@ impl Facts {
 
     /// A relation that the catalog knows, and all that is reached through it.
     pub fn relation(&mut self, catalog: &Catalog, relation: &Relation, access: Access) {
+        if !self.named.insert((relation.oid, access.bits())) {
+            return;
+        }
         for (position, oid) in catalog.reach(relation.oid).into_iter().enumerate() {
             let Some(reached) = catalog.relation(oid) else {
                 self.reaches_unknown();

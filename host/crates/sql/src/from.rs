@@ -66,14 +66,14 @@ impl<'a> Reader<'a, '_> {
                     let parts = object_name(name).unwrap_or_default();
                     let [name] = parts.as_slice() else { return foreign("USING") };
                     let column = Expr::Identifier(Ident::with_quote('"', name.as_str()));
-                    self.column(&column, scope, Usage::JOIN);
+                    self.column(&column, scope, Usage::JOIN)?;
                 }
                 Ok(true)
             }
             JoinConstraint::Natural => {
                 for source in scope.sources {
-                    for column in source.columns.list(self.names.catalog).iter().flatten() {
-                        self.facts.columns(&column.output, Usage::JOIN);
+                    for column in source.columns.list(self.names)?.iter().flatten() {
+                        self.stands(&column.output, Usage::JOIN)?;
                     }
                 }
                 Ok(true)
@@ -194,7 +194,7 @@ impl<'a> Reader<'a, '_> {
     ) -> Read<Source<'a>> {
         let cte = if named.schema.is_none() && access == Access::READ { scope.cte(&named.name) } else { None };
         let (columns, schema) = match cte {
-            Some(cte) => (cte.columns.clone(), None),
+            Some(cte) => (cte.columns.again(self.names)?, None),
             None => {
                 let found = self.names.note(self.facts, named, access);
                 let schema = found.map(|relation| relation.name.schema.to_string());
@@ -205,7 +205,7 @@ impl<'a> Reader<'a, '_> {
             return Ok(Source { schema, name: Some(named.name.clone()), columns });
         };
         let names = alias_columns(alias)?;
-        let columns = if names.is_empty() { columns } else { columns.renamed(self.names.catalog, &names) };
+        let columns = if names.is_empty() { columns } else { columns.renamed(self.names, &names)? };
         Ok(Source { schema: None, name: Some(alias.name.value.clone()), columns })
     }
 
@@ -220,7 +220,7 @@ impl<'a> Reader<'a, '_> {
         let scope = parent.within(if lateral { sources } else { &[] });
         let columns = self.query(subquery, &scope, Usage::OUTPUT)?;
         let Some(alias) = alias else { return Ok(Source { schema: None, name: None, columns }) };
-        let columns = columns.renamed(self.names.catalog, &alias_columns(alias)?);
+        let columns = columns.renamed(self.names, &alias_columns(alias)?)?;
         Ok(Source { schema: None, name: Some(alias.name.value.clone()), columns })
     }
 

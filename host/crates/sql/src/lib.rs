@@ -11,6 +11,7 @@ pub mod catalog;
 mod alter;
 mod analyser;
 mod bodies;
+mod budget;
 mod copy;
 mod expression;
 mod facts;

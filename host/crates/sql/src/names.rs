@@ -8,6 +8,7 @@ use sqlparser::ast::{ArrayElemTypeDef, DataType, Ident, ObjectName, ObjectNamePa
 
 use crate::{
     analysis::Context,
+    budget::Budget,
     catalog::{Catalog, Relation, is_temporary},
     facts::Facts,
     functions,
@@ -21,6 +22,8 @@ const SYSTEM_SCHEMA: &str = "pg_catalog";
 pub struct Names<'a> {
     /// The catalog.
     pub catalog: &'a Catalog,
+    /// What is left of what the text may cost.
+    pub budget: &'a Budget,
     search_path: &'a [String],
     /// False once an earlier statement of the text may have changed the search path.
     pub path_holds: bool,
@@ -39,8 +42,9 @@ pub struct Named {
 
 impl<'a> Names<'a> {
     /// As the session stands before the text.
-    pub fn new(context: &Context<'a>) -> Self {
-        Self { catalog: context.catalog, search_path: context.search_path, path_holds: true, catalog_holds: true }
+    pub fn new(context: &Context<'a>, budget: &'a Budget) -> Self {
+        let Context { catalog, search_path, .. } = context;
+        Self { catalog, budget, search_path, path_holds: true, catalog_holds: true }
     }
 
     /// Notes the relation's use; gives the relation if it is certainly this one.

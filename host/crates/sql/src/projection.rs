@@ -13,6 +13,9 @@ use crate::{
     scope::{Columns, NamedOutput, Place, Scope, Source},
 };
 
+/// `MaxTupleAttributeNumber` of PostgreSQL: it refuses longer lists of outputs.
+const MAX_OUTPUTS: usize = 1664;
+
 impl<'a> Reader<'a, '_> {
     /// The output columns of a SELECT or RETURNING. `merges` says that columns of FROM items stand for one
     /// another, so that the order of `*` is not known.
@@ -32,12 +35,12 @@ impl<'a> Reader<'a, '_> {
                 }
                 SelectItem::Wildcard(options) => {
                     plain(options)?;
-                    let all = self.expand(scope.sources.iter(), usage);
+                    let all = self.expand(scope.sources.iter(), usage)?;
                     all.filter(|_| !merges && !scope.sources.is_empty())
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                     plain(options)?;
-                    self.expand_item(&object_name(name).unwrap_or_default(), scope, usage)
+                    self.expand_item(&object_name(name).unwrap_or_default(), scope, usage)?
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(expression), options) => {
                     plain(options)?;
@@ -50,6 +53,9 @@ impl<'a> Reader<'a, '_> {
                 columns.extend(more);
                 columns
             });
+            if columns.as_ref().is_some_and(|columns| columns.len() > MAX_OUTPUTS) {
+                return Err(format!("it has more than {MAX_OUTPUTS} output columns, which PostgreSQL refuses"));
+            }
         }
         Ok(columns.map_or(Columns::Unknown, Columns::Listed))
     }
@@ -61,7 +67,7 @@ impl<'a> Reader<'a, '_> {
         scope: &Scope<'_, 'a>,
         usage: Usage,
     ) -> Read<NamedOutput> {
-        let (name, output) = match self.column(expression, scope, usage) {
+        let (name, output) = match self.column(expression, scope, usage)? {
             Some((name, place)) => (Some(name), place),
             None => (None, self.expression(expression, scope, usage)?.computed()),
         };
@@ -75,22 +81,23 @@ impl<'a> Reader<'a, '_> {
         expression: &Expr,
         scope: &Scope<'_, 'a>,
         usage: Usage,
-    ) -> Option<(Arc<str>, Output)> {
-        let catalog = self.names.catalog;
+    ) -> Read<Option<(Arc<str>, Output)>> {
+        let names = self.names;
         let (name, place) = match expression {
-            Expr::Identifier(name) if !is_keyword(name) => (&name.value, scope.bare(catalog, &name.value)),
+            Expr::Identifier(name) if !is_keyword(name) => (&name.value, scope.bare(names, &name.value)?),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [item, name] => (&name.value, scope.qualified(catalog, None, &item.value, &name.value)),
+                [item, name] => (&name.value, scope.qualified(names, None, &item.value, &name.value)?),
                 [schema, item, name] | [_, schema, item, name] => {
-                    (&name.value, scope.qualified(catalog, Some(&schema.value), &item.value, &name.value))
+                    (&name.value, scope.qualified(names, Some(&schema.value), &item.value, &name.value)?)
                 }
-                _ => (&parts.last()?.value, Place::Unknown),
+                [.., name] => (&name.value, Place::Unknown),
+                [] => return Ok(None),
             },
-            _ => return None,
+            _ => return Ok(None),
         };
         let output = match place {
             Place::Column(output) => {
-                self.facts.columns(&output, usage);
+                self.stands(&output, usage)?;
                 output
             }
             Place::Unknown => {
@@ -98,35 +105,45 @@ impl<'a> Reader<'a, '_> {
                 Origin::unknown().computed()
             }
         };
-        Some((Arc::from(name.as_str()), output))
+        Ok(Some((Arc::from(name.as_str()), output)))
     }
 
-    fn expand_item(&mut self, name: &[String], scope: &Scope<'_, 'a>, usage: Usage) -> Option<Vec<NamedOutput>> {
+    /// Notes where a column stands.
+    pub(crate) fn stands(&mut self, output: &Output, usage: Usage) -> Read<()> {
+        self.names.budget.spend(output.sources.len())?;
+        self.facts.columns(output, usage);
+        Ok(())
+    }
+
+    fn expand_item(&mut self, name: &[String], scope: &Scope<'_, 'a>, usage: Usage) -> Read<Option<Vec<NamedOutput>>> {
         let items = match name {
-            [item] => scope.items(None, item),
-            [schema, item] | [_, schema, item] => scope.items(Some(schema), item),
+            [item] => scope.items(self.names, None, item)?,
+            [schema, item] | [_, schema, item] => scope.items(self.names, Some(schema), item)?,
             _ => Vec::new(),
         };
-        let items: Vec<Source<'a>> = items.into_iter().cloned().collect();
-        self.expand(items.iter(), usage).filter(|_| items.len() == 1)
+        Ok(self.expand(items.iter().copied(), usage)?.filter(|_| items.len() == 1))
     }
 
-    fn expand<'s>(&mut self, sources: impl Iterator<Item = &'s Source<'a>>, usage: Usage) -> Option<Vec<NamedOutput>>
+    fn expand<'s>(
+        &mut self,
+        sources: impl Iterator<Item = &'s Source<'a>>,
+        usage: Usage,
+    ) -> Read<Option<Vec<NamedOutput>>>
     where
         'a: 's,
     {
         let mut all = Some(Vec::new());
         for source in sources {
-            let listed = source.columns.list(self.names.catalog);
+            let listed = source.columns.list(self.names)?;
             for column in listed.iter().flatten() {
-                self.facts.columns(&column.output, usage);
+                self.stands(&column.output, usage)?;
             }
             all = all.zip(listed).map(|(mut all, listed)| {
                 all.extend(listed);
                 all
             });
         }
-        all
+        Ok(all)
     }
 }
 

@@ -66,7 +66,7 @@ impl<'a> Reader<'a, '_> {
             let scope = Scope { parent: Some(parent), ctes: &ctes, sources: &[] };
             let columns = self.query(&cte.query, &scope, Usage::OUTPUT)?;
             let names: Vec<String> = cte.alias.columns.iter().map(|column| column.name.value.clone()).collect();
-            let mut columns = columns.renamed(self.names.catalog, &names);
+            let mut columns = columns.renamed(self.names, &names)?;
             if *recursive {
                 columns = Columns::Unknown;
             }
@@ -96,7 +96,7 @@ impl<'a> Reader<'a, '_> {
             SetExpr::Table(_) => return foreign("TABLE within a query"),
         };
         if let Some(order_by) = order_by {
-            let source = Source { schema: None, name: None, columns: columns.clone() };
+            let source = Source { schema: None, name: None, columns: columns.again(self.names)? };
             let sources = [source];
             self.order_by(order_by, &scope.within(&sources), &columns)?;
         }
@@ -118,7 +118,7 @@ impl<'a> Reader<'a, '_> {
         let mut columns = self.body(leftmost, None, scope, usage)?;
         for right in rights.into_iter().rev() {
             let right = self.deeper(|reader| reader.body(right, None, scope, usage))?;
-            columns = combine(columns, right);
+            columns = self.combine(columns, right)?;
         }
         Ok(columns)
     }
@@ -281,21 +281,36 @@ impl<'a> Reader<'a, '_> {
                 Expr::Identifier(name) => Some(name.value.as_str()),
                 _ => None,
             };
+            self.names.budget.compare(outputs.len())?;
             let mut named = outputs.iter().filter(|column| name.is_some() && column.name.as_deref() == name).peekable();
             if named.peek().is_some() {
-                named.for_each(|column| self.facts.columns(&column.output, usage));
+                named.try_for_each(|column| self.stands(&column.output, usage))?;
                 // ORDER BY prefers the output's name, GROUP BY the input's; what is only one of them is it.
-                let input = name.map(|name| scope.bare(self.names.catalog, name));
+                let input = name.map(|name| scope.bare(self.names, name)).transpose()?;
                 if usage == Usage::ORDER || matches!(input, Some(Place::Unknown)) {
                     continue;
                 }
             }
             if matches!(expression, Expr::Value(_)) {
-                outputs.iter().for_each(|column| self.facts.columns(&column.output, usage));
+                outputs.iter().try_for_each(|column| self.stands(&column.output, usage))?;
             }
             self.expression(expression, scope, usage)?;
         }
         Ok(())
+    }
+
+    /// The columns of a set operation: each value comes from either side.
+    fn combine(&self, left: Columns<'a>, right: Columns<'a>) -> Read<Columns<'a>> {
+        match (left, right) {
+            (Columns::Listed(left), Columns::Listed(right)) if left.len() == right.len() => {
+                let both = left.into_iter().zip(right).map(|(left, right)| {
+                    let origin = self.both(left.output.into(), right.output.into())?;
+                    Ok(NamedOutput { name: left.name, output: origin.computed() })
+                });
+                both.collect::<Read<_>>().map(Columns::Listed)
+            }
+            _ => Ok(Columns::Unknown),
+        }
     }
 
     fn limit(&mut self, limit: Option<&LimitClause>, fetch: Option<&Fetch>, scope: &Scope<'_, 'a>) -> Read<()> {
@@ -311,19 +326,5 @@ impl<'a> Reader<'a, '_> {
             self.expression(expression, scope, Usage::FILTER)?;
         }
         Ok(())
-    }
-}
-
-/// The columns of a set operation: each value comes from either side.
-fn combine<'a>(left: Columns<'a>, right: Columns<'a>) -> Columns<'a> {
-    match (left, right) {
-        (Columns::Listed(left), Columns::Listed(right)) if left.len() == right.len() => {
-            let both = left.into_iter().zip(right).map(|(left, right)| NamedOutput {
-                name: left.name,
-                output: Origin::from(left.output).and(right.output.into()).computed(),
-            });
-            Columns::Listed(both.collect())
-        }
-        _ => Columns::Unknown,
     }
 }

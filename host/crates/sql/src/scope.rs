@@ -7,8 +7,10 @@ use sluicegate_core::result::{ColumnName, Resolution};
 
 use crate::{
     analysis::Output,
-    catalog::{Catalog, Relation, RelationKind, is_system_column},
+    catalog::{Relation, RelationKind, is_system_column},
     facts::Origin,
+    names::Names,
+    reader::Read,
 };
 
 /// An output column of a query, with its name if that is certain.
@@ -90,55 +92,74 @@ impl<'s, 'a> Scope<'s, 'a> {
 
     /// What a bare name stands for: a column of the nearest level that has one. A level with an item
     /// whose columns are not all known ends the search.
-    pub fn bare(&self, catalog: &Catalog, name: &str) -> Place {
+    pub fn bare(&self, names: Names<'_>, name: &str) -> Read<Place> {
         let mut level = Some(self);
         while let Some(scope) = level {
-            let found = merge(scope.sources.iter().filter_map(|source| source.columns.find(catalog, name)));
+            let mut found = None;
+            for source in scope.sources {
+                if let Some(output) = source.columns.find(names, name)? {
+                    found = Some(merge(names, found, output)?);
+                }
+            }
             if let Some(output) = found {
-                return Place::Column(output);
+                return Ok(Place::Column(output));
             }
             if scope.sources.iter().any(|source| source.columns.may_have_more()) {
-                return Place::Unknown;
+                return Ok(Place::Unknown);
             }
             level = scope.parent;
         }
-        Place::Unknown
+        Ok(Place::Unknown)
     }
 
     /// What a column's name qualified by an item's name stands for.
-    pub fn qualified(&self, catalog: &Catalog, schema: Option<&str>, item: &str, name: &str) -> Place {
-        let found = self.items(schema, item);
-        let columns = found.iter().map(|source| source.columns.find(catalog, name));
-        let columns: Option<Vec<Output>> = columns.collect();
-        columns.and_then(|outputs| merge(outputs.into_iter())).map_or(Place::Unknown, Place::Column)
+    pub fn qualified(&self, names: Names<'_>, schema: Option<&str>, item: &str, name: &str) -> Read<Place> {
+        let mut found = None;
+        for source in self.items(names, schema, item)? {
+            let Some(output) = source.columns.find(names, name)? else { return Ok(Place::Unknown) };
+            found = Some(merge(names, found, output)?);
+        }
+        Ok(found.map_or(Place::Unknown, Place::Column))
     }
 
     /// The items of that name at the nearest level that has one.
-    pub fn items(&self, schema: Option<&str>, item: &str) -> Vec<&Source<'a>> {
+    pub fn items(&self, names: Names<'_>, schema: Option<&str>, item: &str) -> Read<Vec<&Source<'a>>> {
+        names.budget.compare(self.sources.len())?;
         let fits = |source: &&Source<'a>| {
             source.name.as_deref() == Some(item) && (schema.is_none() || source.schema.as_deref() == schema)
         };
         let here: Vec<_> = self.sources.iter().filter(fits).collect();
         match self.parent {
-            Some(parent) if here.is_empty() => parent.items(schema, item),
-            _ => here,
+            Some(parent) if here.is_empty() => parent.items(names, schema, item),
+            _ => Ok(here),
         }
     }
 }
 
 impl<'a> Columns<'a> {
     /// The column of that name.
-    pub fn find(&self, catalog: &Catalog, name: &str) -> Option<Output> {
+    pub fn find(&self, names: Names<'_>, name: &str) -> Read<Option<Output>> {
         match self {
-            Self::Relation(relation) => match relation.column(name) {
-                Some(column) => Some(stored(catalog, relation, column.attnum)),
-                None => system_column(relation, name),
-            },
-            Self::Listed(columns) => {
-                let fits = columns.iter().filter(|column| column.name.as_deref() == Some(name));
-                merge(fits.map(|column| column.output.clone()))
+            Self::Relation(relation) => {
+                names.budget.compare(relation.columns.len())?;
+                match relation.column(name) {
+                    Some(column) => {
+                        names.budget.list(1)?;
+                        stored(names, relation, column.attnum).map(Some)
+                    }
+                    None => Ok(system_column(relation, name)),
+                }
             }
-            Self::Unknown => None,
+            Self::Listed(columns) => {
+                names.budget.compare(columns.len())?;
+                let mut fits = columns.iter().filter(|column| column.name.as_deref() == Some(name));
+                fits.try_fold(None, |found, column| {
+                    names.budget.list(1)?;
+                    names.budget.spend(column.output.sources.len())?;
+                    merge(names, found, column.output.clone()).map(Some)
+                })
+            }
+            Self::Unknown => Ok(None),
         }
     }
 
@@ -152,30 +173,47 @@ impl<'a> Columns<'a> {
     }
 
     /// All its columns in order; none where they are not known.
-    pub fn list(&self, catalog: &Catalog) -> Option<Vec<NamedOutput>> {
+    pub fn list(&self, names: Names<'_>) -> Read<Option<Vec<NamedOutput>>> {
         match self {
             Self::Relation(relation) => {
-                let columns = relation.columns.iter().map(|column| NamedOutput {
-                    name: Some(column.name.clone()),
-                    output: stored(catalog, relation, column.attnum),
+                names.budget.list(relation.columns.len())?;
+                let columns = relation.columns.iter().map(|column| {
+                    let output = stored(names, relation, column.attnum)?;
+                    Ok(NamedOutput { name: Some(column.name.clone()), output })
                 });
-                Some(columns.collect())
+                columns.collect::<Read<_>>().map(Some)
             }
-            Self::Listed(columns) => Some(columns.clone()),
-            Self::Unknown => None,
+            Self::Listed(columns) => {
+                names.budget.list(columns.len())?;
+                names.budget.spend(columns.iter().map(|column| column.output.sources.len()).sum())?;
+                Ok(Some(columns.clone()))
+            }
+            Self::Unknown => Ok(None),
+        }
+    }
+
+    /// The same columns once more.
+    pub fn again(&self, names: Names<'_>) -> Read<Self> {
+        match self {
+            Self::Listed(_) => Ok(self.list(names)?.map_or(Self::Unknown, Self::Listed)),
+            Self::Relation(relation) => Ok(Self::Relation(relation)),
+            Self::Unknown => Ok(Self::Unknown),
         }
     }
 
     /// The same columns with the first of them renamed.
-    pub fn renamed(self, catalog: &Catalog, names: &[String]) -> Self {
-        let Some(mut columns) = self.list(catalog) else { return Self::Unknown };
-        if names.len() > columns.len() {
-            return Self::Unknown;
-        }
-        for (column, name) in columns.iter_mut().zip(names) {
+    pub fn renamed(self, names: Names<'_>, given: &[String]) -> Read<Self> {
+        let listed = match self {
+            Self::Listed(columns) => Some(columns),
+            other => other.list(names)?,
+        };
+        let Some(mut columns) = listed.filter(|columns| given.len() <= columns.len()) else {
+            return Ok(Self::Unknown);
+        };
+        for (column, name) in columns.iter_mut().zip(given) {
             column.name = Some(Arc::from(name.as_str()));
         }
-        Self::Listed(columns)
+        Ok(Self::Listed(columns))
     }
 }
 
@@ -184,14 +222,12 @@ pub fn is_setting_name(column: &ColumnName) -> bool {
     &*column.relation.schema == "pg_catalog" && &*column.relation.name == "pg_settings" && &*column.column == "name"
 }
 
-fn stored(catalog: &Catalog, relation: &Relation, attnum: i16) -> Output {
-    match catalog.resolve(relation.oid, attnum) {
-        // The view calls a function of the server, which nobody could look into.
-        (_, sources) if sources.len() == 1 && sources.iter().all(is_setting_name) => {
-            Output { resolution: Resolution::Stored, sources }
-        }
-        (resolution, sources) => Output { resolution, sources },
-    }
+fn stored(names: Names<'_>, relation: &Relation, attnum: i16) -> Read<Output> {
+    let (resolution, sources) = names.catalog.resolve(relation.oid, attnum);
+    names.budget.spend(sources.len())?;
+    // The view calls a function of the server, which nobody could look into.
+    let is_told = sources.len() == 1 && sources.iter().all(is_setting_name);
+    Ok(Output { resolution: if is_told { Resolution::Stored } else { resolution }, sources })
 }
 
 fn system_column(relation: &Relation, name: &str) -> Option<Output> {
@@ -202,10 +238,9 @@ fn system_column(relation: &Relation, name: &str) -> Option<Output> {
     Some(Output { resolution: Resolution::Stored, sources: vec![source] })
 }
 
-/// One column standing for several of the same name, as JOIN ... USING makes them.
-fn merge(mut outputs: impl Iterator<Item = Output>) -> Option<Output> {
-    let first = outputs.next()?;
-    let Some(second) = outputs.next() else { return Some(first) };
-    let origin = Origin::from(first).and(second.into());
-    Some(outputs.fold(origin, |origin, next| origin.and(next.into())).computed())
+/// One column standing for another one of the same name too, as JOIN ... USING makes it.
+fn merge(names: Names<'_>, found: Option<Output>, next: Output) -> Read<Output> {
+    let Some(found) = found else { return Ok(next) };
+    names.budget.compare(found.sources.len() * next.sources.len())?;
+    Ok(Origin::from(found).and(next.into()).computed())
 }

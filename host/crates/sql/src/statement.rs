@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use sluicegate_core::{
     result::Resolution,
-    sql::{Access, Classes},
+    sql::{Access, Classes, SqlFacts},
 };
 use sqlparser::{
     ast::{SetExpr, Statement as Tree},
@@ -159,6 +159,13 @@ impl<'a> Session<'a> {
         Ok(Statement { outputs, catalog_changed, settings_may_change, names_may_change, ..Statement::new(kind) })
     }
 
+    /// Adds what a part of the statement, or a body that it runs, was found to do.
+    pub(crate) fn include(&self, facts: &mut Facts, found: &SqlFacts) -> Read<()> {
+        self.names.budget.list(found.reachable_columns.len() + found.columns.len() + found.relations.len())?;
+        facts.include(found);
+        Ok(())
+    }
+
     fn explain(&mut self, tokens: Tokens<'_>, facts: &mut Facts) -> Read<Statement> {
         let mut at = 1;
         if tokens.is_symbol(1, "(") && !starts_with(tokens.from(2), &QUERIES) {
@@ -180,7 +187,7 @@ impl<'a> Session<'a> {
         inner_facts.class(Classes::READ);
         // A plan shows constants, also those that a function gave while it was planned.
         let resolution = if inner_facts.may_reach_unknown() { Resolution::Unresolved } else { Resolution::Computed };
-        facts.include(&inner_facts.finish(1));
+        self.include(facts, &inner_facts.finish(1))?;
         let outputs = Outputs::Aligned(vec![Output { resolution, sources: Vec::new() }]);
         Ok(Statement { effect: Effect::None, outputs, copy: None, kind: "explain".to_owned(), ..statement })
     }
@@ -224,7 +231,7 @@ impl<'a> Session<'a> {
             body_facts.kinds.clear();
             body_facts.classes = Classes::empty();
         }
-        facts.include(&body_facts);
+        self.include(facts, &body_facts)?;
         let settings_may_change = kind != "create view" && body.is_ok_and(|body| body.settings_may_change);
         Ok(Statement {
             catalog_changed: true,

@@ -70,10 +70,10 @@ impl<'a> Reader<'a, '_> {
         let alias = table_alias.as_ref().map(|alias| alias.alias.value.clone());
         let target = self.target(&Named::from_object_name(table)?, alias, Access::INSERT, returning.is_some())?;
         if columns.is_empty() {
-            self.writes_all(&target);
+            self.writes_all(&target)?;
         }
         for column in columns {
-            self.writes(&target, column);
+            self.writes(&target, column)?;
         }
         if let Some(source) = source {
             self.query(source, scope, Usage::OUTPUT)?;
@@ -90,7 +90,7 @@ impl<'a> Reader<'a, '_> {
         if let Some(ConflictTarget::Columns(columns)) = &conflict.conflict_target {
             let sources = [target.clone()];
             for column in columns {
-                self.column(&Expr::Identifier(column.clone()), &scope.within(&sources), Usage::FILTER);
+                self.column(&Expr::Identifier(column.clone()), &scope.within(&sources), Usage::FILTER)?;
             }
         }
         let OnConflictAction::DoUpdate(DoUpdate { assignments, selection }) = &conflict.action else { return Ok(()) };
@@ -203,9 +203,9 @@ impl<'a> Reader<'a, '_> {
         match action {
             MergeAction::Insert(insert) => {
                 if insert.columns.is_empty() {
-                    self.writes_all(target);
+                    self.writes_all(target)?;
                 }
-                insert.columns.iter().for_each(|column| self.writes(target, column));
+                insert.columns.iter().try_for_each(|column| self.writes(target, column))?;
                 match &insert.kind {
                     MergeInsertKind::Values(values) => {
                         let rows = values.rows.iter().map(|row| row.content.as_slice());
@@ -271,8 +271,10 @@ impl<'a> Reader<'a, '_> {
     fn assignments(&mut self, assignments: &[Assignment], target: &Source<'a>, scope: &Scope<'_, 'a>) -> Read<()> {
         for Assignment { target: assigned, value } in assignments {
             match assigned {
-                AssignmentTarget::ColumnName(column) => self.writes(target, column),
-                AssignmentTarget::Tuple(columns) => columns.iter().for_each(|column| self.writes(target, column)),
+                AssignmentTarget::ColumnName(column) => self.writes(target, column)?,
+                AssignmentTarget::Tuple(columns) => {
+                    columns.iter().try_for_each(|column| self.writes(target, column))?;
+                }
             }
             self.expression(value, scope, Usage::OUTPUT)?;
         }
@@ -291,19 +293,22 @@ impl<'a> Reader<'a, '_> {
         self.projection(items, &scope.within(sources), merges, Usage::OUTPUT)
     }
 
-    fn writes(&mut self, target: &Source<'a>, column: &ObjectName) {
-        let Some(name) = object_name(column).and_then(|parts| parts.into_iter().next()) else { return };
-        match target.columns.find(self.names.catalog, &name) {
-            Some(output) => self.facts.columns(&output, Usage::WRITE),
+    fn writes(&mut self, target: &Source<'a>, column: &ObjectName) -> Read<()> {
+        let Some(name) = object_name(column).and_then(|parts| parts.into_iter().next()) else { return Ok(()) };
+        match target.columns.find(self.names, &name)? {
+            Some(output) => self.stands(&output, Usage::WRITE)?,
             None => self.facts.unplaced_column(&name, Usage::WRITE),
         }
+        Ok(())
     }
 
-    fn writes_all(&mut self, target: &Source<'a>) {
-        let Columns::Relation(relation) = target.columns else { return };
+    fn writes_all(&mut self, target: &Source<'a>) -> Read<()> {
+        let Columns::Relation(relation) = target.columns else { return Ok(()) };
+        self.names.budget.list(relation.columns.len())?;
         for column in &relation.columns {
             let name = ColumnName { relation: relation.name.clone(), column: Arc::clone(&column.name) };
             self.facts.column(&name, Usage::WRITE);
         }
+        Ok(())
     }
 }

@@ -424,3 +424,39 @@ fn alterations_are_told_apart() {
     let prepared = World::new().read("commit prepared 'x'");
     assert!(prepared.statements[0].catalog_changed && prepared.statements[0].settings_may_change);
 }
+
+/// A few words that stand for very much: refused where that is too much, and never slow.
+#[test]
+fn what_words_stand_for_is_bounded() {
+    let stars = format!("select *{} from people a{}", ", *".repeat(10_000), ", people".repeat(10_000));
+    let joins = format!("select * from people a{}", " join people using (id)".repeat(8000));
+    let natural = format!("select 1 from people{}", " natural join people".repeat(12_000));
+    let named = format!("select id{} from people a{}", ", id".repeat(10_000), ", people".repeat(10_000));
+    let ordered = format!("select 1{} order by 1{}", ", 2".repeat(10_000), ", 2".repeat(10_000));
+    let wide = format!("select 1{}", ", 1".repeat(1600));
+    let unions = format!("with w as ({wide}) select * from w{}", " union all select * from w".repeat(7000));
+    let items = format!("with w as ({wide}) select 1 from w{}", ", w".repeat(20_000));
+    let executed = format!("prepare p as {wide};{}", "execute p;".repeat(14_000));
+    let fetched = format!("declare c cursor for {wide};{}", "fetch from c;".repeat(11_000));
+    let copied = "copy (select * from people) to stdout;".repeat(5000);
+    for (text, is_refused) in [
+        (stars, true),
+        (joins, true),
+        (natural, true),
+        (named, true),
+        (ordered, true),
+        (unions, true),
+        (items, true),
+        (executed, true),
+        (fetched, true),
+        (copied, false),
+        (wide, false),
+    ] {
+        let started = Instant::now();
+        let facts = World::new().read(&text).facts.clone();
+        let (took, start) = (started.elapsed(), &text[..40]);
+        assert!(took < Duration::from_secs(4), "{start} took {took:?}");
+        assert_eq!(facts.unanalysable.is_some(), is_refused, "{start}: {:?}", facts.unanalysable);
+    }
+    assert!(reason(&format!("select 1{}", ", 1".repeat(1664))).is_some(), "the server takes 1664 outputs");
+}
