@@ -14,7 +14,7 @@ use crate::{
     client::Endpoint,
     guard::Guarded,
     postgres::{APP_PASSWORD, Database},
-    programs::{Run, eventually, run, sluicegate_program},
+    programs::{Run, eventually, memory, run, sluicegate_program},
     users,
 };
 
@@ -133,10 +133,7 @@ impl Gateway {
 
     /// The most memory it ever held, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the gateway runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB");
-        kib * 1024
+        memory(self.id(), "VmHWM")
     }
 
     /// Asks it to stop; says whether it did so by itself within `limit`.

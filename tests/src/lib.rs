@@ -6,6 +6,7 @@ pub mod builder;
 pub mod client;
 pub mod gateway;
 pub mod guard;
+pub mod owner;
 pub mod policies;
 pub mod postgres;
 pub mod programs;
