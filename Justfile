@@ -33,6 +33,10 @@ bench *ARGS: _setup _setup-rivals policies
     cargo build --release --workspace --bin sluicegate --bin bench
     @"$CARGO_TARGET_DIR/release/bench" --policies "{{ policies }}" {{ ARGS }}
 
+# Measures single steps by criterion: the codec, the facts, the matcher, policies, masks, the recorder.
+bench-micro *ARGS: _setup-wasm
+    cargo bench --workspace --bench codec --bench facts --bench calls --bench append -- {{ ARGS }}
+
 # Checks formatting, clippy and the house rules that the compiler cannot hold.
 lint: _setup-lint
     cargo fmt --all --check

@@ -11,9 +11,10 @@ mod rounds;
 mod stage;
 mod workloads;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sluicegate_tests::{policies, programs};
 
 use crate::{
@@ -65,13 +66,19 @@ impl Options {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let options = Options::parse();
     programs::choose_sluicegate(options.gateway.clone());
     policies::choose_folder(options.policies.clone());
+    allow_many_files();
     let stage = Stage::set();
-    let workloads: Vec<_> =
-        workloads::all(&stage).into_iter().filter(|workload| options.wants(workload.name)).collect();
+    let all = workloads::all(&stage);
+    let names: Vec<_> = all.iter().map(|workload| workload.name).chain(["memory"]).collect();
+    if !names.iter().any(|name| options.wants(name)) {
+        eprintln!("error: nothing has a name that begins so; there are {}", names.join(", "));
+        return ExitCode::from(2);
+    }
+    let workloads: Vec<_> = all.into_iter().filter(|workload| options.wants(workload.name)).collect();
     let measured = rounds::run(&stage, &workloads, options.rounds, Duration::from_secs(options.seconds.into()));
     let report = Report {
         machine: Machine::look(),
@@ -81,6 +88,15 @@ fn main() {
         memory: options.wants("memory").then(|| memory::measure(&stage)),
     };
     report.give(&options);
+    ExitCode::SUCCESS
+}
+
+/// A proxy holds two sockets for each session, and many systems let a program have 1024 files unless it asks for more.
+/// What is started here inherits the limit.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .expect("up to the hard limit anybody may go");
 }
 
 /// Where `cargo build --release` leaves the gateway, seen from where cargo leaves this program.

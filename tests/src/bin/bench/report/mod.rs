@@ -55,8 +55,9 @@ impl Report {
     /// Tables, as Markdown has them and people can read them.
     fn text(&self) -> String {
         let mut text = format!("{}\n{} rounds of {} seconds a run.\n", self.machine, self.rounds, self.seconds);
+        let memory = self.memory.as_ref().map(table::memory);
         for table in
-            [table::speeds(self), table::goals(self), self.memory.as_ref().map_or_else(String::new, table::memory)]
+            [table::speeds(self), table::goals(self)].into_iter().chain(memory).filter(|table| !table.is_empty())
         {
             write!(text, "\n{table}").expect("a string takes everything");
         }
