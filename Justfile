@@ -36,6 +36,15 @@ soak MINUTES="20": _setup policies _build
 fuzz SECONDS="600": _setup-fuzz
     host/fuzz/run.sh "$CARGO_TARGET_DIR/fuzz" {{ SECONDS }}
 
+# Measures the gateway beside HAProxy and PgBouncer, as users install it: `--only NAME`, `--rounds N`, `--output json`.
+bench *ARGS: _setup _setup-rivals policies
+    cargo build --release --workspace --bin sluicegate --bin bench
+    @"$CARGO_TARGET_DIR/release/bench" --policies "{{ policies }}" {{ ARGS }}
+
+# Measures single steps by criterion: the codec, the facts, the matcher, policies, masks, the recorder.
+bench-micro *ARGS: _setup-wasm
+    cargo bench --workspace --bench codec --bench facts --bench calls --bench append -- {{ ARGS }}
+
 # Checks formatting, clippy and the house rules that the compiler cannot hold.
 lint: _setup-lint
     cargo fmt --all --check
@@ -143,22 +152,25 @@ _setup-schemathesis:
     "{{ schemathesis }}/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
     cp "$wanted" "{{ schemathesis }}/installed.txt"
 
-# The server's programs are looked for in PATH and where Debian puts them.
-_setup-postgres:
+_setup-postgres: (_programs "PostgreSQL (14 or later, with its clients and pgbench)" "initdb postgres psql pgbench pg_dump" "postgresql postgresql-client")
+
+_setup-rivals: (_programs "HAProxy and PgBouncer" "haproxy pgbouncer" "haproxy pgbouncer")
+
+# Installs Debian packages where programs are missing, which are looked for in PATH and where Debian puts them.
+_programs WHAT PROGRAMS PACKAGES:
     #!/usr/bin/env bash
     set -euo pipefail
     shopt -s nullglob
     missing() {
         local program found
-        for program in initdb postgres psql pgbench pg_dump; do
-            command -v "$program" >/dev/null && continue
+        for program in {{ PROGRAMS }}; do
+            command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] && continue
             found=(/usr/lib/postgresql/*/bin/"$program")
             [ "${#found[@]}" -gt 0 ] || echo "$program"
         done
     }
     lacking=$(missing | paste -sd ' ')
     [ -z "$lacking" ] && exit 0
-    packages="postgresql postgresql-client"
     as_root=
     if [ "$(id -u)" != 0 ]; then
         if ! sudo -n true 2>/dev/null; then
@@ -168,14 +180,14 @@ _setup-postgres:
         fi
     fi
     if [ "$as_root" = no ] || ! command -v apt-get >/dev/null; then
-        echo "error: PostgreSQL's $lacking missing; install PostgreSQL 14 or later with its clients and pgbench (Debian, as root: apt-get install $packages) and run this again." >&2
+        echo "error: $lacking missing; install {{ WHAT }} (Debian, as root: apt-get install {{ PACKAGES }}) and run this again." >&2
         exit 1
     fi
-    echo "setup: installing PostgreSQL by apt-get ($lacking missing); Debian may start a cluster of its own, which is not used here"
+    echo "setup: installing {{ WHAT }} by apt-get ($lacking missing); Debian may start services of their own, which are not used here"
     $as_root apt-get update -q
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends {{ PACKAGES }}
     lacking=$(missing | paste -sd ' ')
     if [ -n "$lacking" ]; then
-        echo "error: apt-get installed $packages, but $lacking still cannot be found." >&2
+        echo "error: apt-get installed {{ PACKAGES }}, but $lacking still cannot be found." >&2
         exit 1
     fi

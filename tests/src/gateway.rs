@@ -14,7 +14,7 @@ use crate::{
     client::Endpoint,
     guard::Guarded,
     postgres::{APP_PASSWORD, Database},
-    programs::{Run, eventually, run, sluicegate_program},
+    programs::{Run, eventually, memory, run, sluicegate_program},
     users,
 };
 
@@ -133,19 +133,12 @@ impl Gateway {
 
     /// The most memory it ever held, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        self.memory_line("VmHWM:")
+        memory(self.id(), "VmHWM")
     }
 
     /// The memory it holds now, in bytes.
     pub fn memory(&self) -> u64 {
-        self.memory_line("VmRSS:")
-    }
-
-    fn memory_line(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the gateway runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells it");
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB");
-        kib * 1024
+        memory(self.id(), "VmRSS")
     }
 
     /// How many files and sockets it has open.

@@ -7,6 +7,7 @@ pub mod bystander;
 pub mod client;
 pub mod gateway;
 pub mod guard;
+pub mod owner;
 pub mod policies;
 pub mod postgres;
 pub mod programs;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -15,6 +15,7 @@ use std::{
 use crate::{
     client::Endpoint,
     guard::Guarded,
+    owner::Owner,
     programs::{eventually, free_port, postgres_program, run},
     seed,
     tls::Authority,
@@ -58,6 +59,11 @@ impl Postgres {
     /// A fresh cluster, for a test that stops it or wants it to itself. It has the role [`APP`] and
     /// no database.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with settings such as `ssl=off`, which come after the harness's own.
+    pub fn start_with(settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("sluicegate-pg-").tempdir().expect("a temporary folder").keep();
         let owner = Owner::of_server();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("our own folder");
@@ -79,7 +85,7 @@ impl Postgres {
         let mut command = owner.command(&postgres_program("postgres"));
         command.arg("-D").arg(&data).args(["-c", &format!("port={port}")]);
         command.args(["-c", &format!("unix_socket_directories={}", folder.display())]);
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter().chain(settings) {
             command.args(["-c", setting]);
         }
         let log = fs::File::create(folder.join("log")).expect("the folder can be written");
@@ -212,40 +218,4 @@ fn administer(socket: &Path, port: u16, database: &str, sql: &str) -> String {
 
 fn quoted(text: &str) -> String {
     text.replace('\'', "''")
-}
-
-/// Whom the server runs as: the tests' own user, or `postgres` where that is root, since PostgreSQL
-/// refuses to run as root.
-struct Owner {
-    ids: Option<(u32, u32)>,
-}
-
-impl Owner {
-    fn of_server() -> Self {
-        if id(&["-u"]) != 0 {
-            return Self { ids: None };
-        }
-        Self { ids: Some((id(&["-u", "postgres"]), id(&["-g", "postgres"]))) }
-    }
-
-    fn command(&self, program: &Path) -> Command {
-        let Some((user, group)) = self.ids else { return Command::new(program) };
-        let mut command = Command::new("setpriv");
-        command.args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups", "--"]).arg(program);
-        // The tests' own folder may be closed to that user.
-        command.current_dir("/");
-        command
-    }
-
-    fn take(&self, path: &Path) {
-        if let Some((user, group)) = self.ids {
-            chown(path, Some(user), Some(group)).expect("root may give files away");
-        }
-    }
-}
-
-fn id(args: &[&str]) -> u32 {
-    let mut command = Command::new("id");
-    command.args(args);
-    run(command, "", Duration::from_secs(10)).ok().trim().parse().expect("id prints a number")
 }

@@ -7,8 +7,12 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
+
+/// The gateway's binary, where it is not the one beside the tests.
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 
 /// How a program ended and what it wrote.
 #[derive(Debug)]
@@ -55,8 +59,17 @@ pub fn postgres_program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is missing; run the tests by `just test`, which installs PostgreSQL"))
 }
 
-/// The gateway's binary, beside the test's own folder.
+/// Has another binary be the gateway, for measurements. Said before anything starts, and once.
+pub fn choose_sluicegate(path: PathBuf) {
+    CHOSEN.set(path).expect("the gateway's binary is chosen once");
+}
+
+/// The gateway's binary: the chosen one, or that beside the test's own folder.
 pub fn sluicegate_program() -> PathBuf {
+    CHOSEN.get().cloned().unwrap_or_else(built_with_the_tests)
+}
+
+fn built_with_the_tests() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let built = test.parent().and_then(Path::parent).expect("tests lie in <target>/debug/deps").join("sluicegate");
     assert!(built.is_file(), "{} is missing; run the tests by `just test`, which builds it", built.display());
@@ -152,6 +165,14 @@ pub fn eventually(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) 
         assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What Linux says of a process's memory, in bytes: `VmRSS` is what it holds, `VmHWM` the most it ever held.
+pub fn memory(process: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib = value.expect("Linux tells it").trim().trim_end_matches("kB").trim();
+    kib.parse::<u64>().expect("a number of KiB") * 1024
 }
 
 /// An address of this machine that is not loopback; none where it has no network.

@@ -9,7 +9,6 @@
 )]
 
 mod approvals;
-mod costs;
 mod events;
 mod limits;
 mod loading;

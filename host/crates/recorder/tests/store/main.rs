@@ -7,6 +7,5 @@ mod proof;
 mod record;
 mod recovery;
 mod retention;
-mod speed;
 mod support;
 mod upgrade;
