@@ -175,7 +175,9 @@ impl Gate {
                 // The others of a burst are told with the next one that is looked at.
                 if first {
                     let reason = format!("too many wrong secrets: refused unheard, as are others for {seconds} s");
-                    self.refused(id, &hello, Reason::Secret, &reason, Vec::new()).await;
+                    self.refused(id, &hello, Reason::Throttled, &reason, Vec::new()).await;
+                } else {
+                    self.count_refused(&hello, Reason::Throttled);
                 }
                 return Err(Refusal::Throttled(seconds));
             }

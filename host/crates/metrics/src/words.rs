@@ -56,6 +56,8 @@ impl Verdict {
 pub enum Refused {
     /// Unknown user or wrong secret.
     Secret,
+    /// Too many wrong secrets came before: it was not looked at.
+    Throttled,
     /// Too many other secrets were being verified.
     Busy,
     /// There is no such target, or it speaks another protocol.
@@ -72,6 +74,7 @@ impl Refused {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Secret => "secret",
+            Self::Throttled => "throttled",
             Self::Busy => "busy",
             Self::NoTarget => "no-target",
             Self::NotAllowed => "not-allowed",
