@@ -126,6 +126,9 @@ fn eat() -> Verdict {
 
 fn recurse(depth: u64) -> u64 {
     let here = black_box([depth; 64]);
+    if here[1] == u64::MAX {
+        return depth;
+    }
     here[0].wrapping_add(recurse(depth + 1)).wrapping_add(here[63])
 }
 

@@ -198,8 +198,10 @@ impl Recorder for SledRecorder {
 impl Drop for SledRecorder {
     fn drop(&mut self) {
         drop(self.inbox.take());
-        // A disk that takes nothing would keep the writer, and so the process, for ever.
-        if self.shared.ended().is_some_and(|RecordError(why)| why == STALLED) {
+        // Where the disk takes nothing, sled and the writer would keep whoever waits for them, and so the
+        // process, for ever: sled does not close what it cannot write.
+        if self.shared.has_failed() {
+            std::mem::forget(self.store.clone());
             return;
         }
         if let Some(writer) = self.writer.take()

@@ -74,6 +74,11 @@ impl Shared {
         self.ended.get().map(|why| RecordError(why.clone()))
     }
 
+    /// Whether it ended because something failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ended.get().is_some_and(|why| why != CLOSED)
+    }
+
     /// Ends appending for good, as it should end.
     pub(crate) fn end(&self) {
         self.ended.get_or_init(|| CLOSED.to_owned());

@@ -60,10 +60,18 @@ impl Store {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(refuse)?;
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(refuse)?;
         let lock = lock(folder.join("lock"), data_dir)?;
+        let was_here = data_dir.join(keyfile::PUBLIC_KEY_FILE).exists();
         let key = keyfile::load_or_make(data_dir)?;
         let store = Self::with(open_sled(&folder)?, &folder, lock, *key.public())?;
         match version(&store.0.db)? {
-            None => drop(store.0.db.insert(VERSION_KEY, &VERSION.to_be_bytes())?),
+            None => {
+                if was_here {
+                    tracing::error!(
+                        "the record is empty, though one was kept under this data folder before: if nobody removed it, its files are damaged; restore the data folder from a backup"
+                    );
+                }
+                store.0.db.insert(VERSION_KEY, &VERSION.to_be_bytes())?;
+            }
             Some(VERSION) => {}
             Some(_) => upgrade::run(&store, &key)?,
         }

@@ -71,7 +71,7 @@ pub async fn run(
                 lull,
                 cancel,
                 gone: false,
-                cancelled: false,
+                cancels: 0,
                 leaving: None,
             };
             let ended = match session.work(&mut stop).await {
@@ -124,8 +124,8 @@ struct Session<'a> {
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
-    /// What was read for it has been cancelled.
-    cancelled: bool,
+    /// How often what was read for it was cancelled.
+    cancels: u8,
     /// Terminate was sent on: what was accepted before it still runs to its end.
     leaving: Option<String>,
 }
@@ -191,7 +191,11 @@ impl Session<'_> {
                 (Ready::Server(Ok(0)), None) => return Box::pin(self.target_closed()).await,
                 (Ready::Server(Err(error)), None) => return Err(SessionError::Target(error)),
                 (Ready::Silence, leaving) => {
-                    self.cancel_reading().await;
+                    // The first cancel may have come before what it was to cancel.
+                    if Box::pin(self.cancel_reading(2)).await {
+                        self.leaving = leaving;
+                        continue;
+                    }
                     tracing::warn!("the target says nothing to a session whose client has gone; it is given up");
                     return Ok(leaving.unwrap_or_else(|| GONE.into()));
                 }
@@ -222,7 +226,7 @@ impl Session<'_> {
     async fn leave(&mut self) -> Result<(), SessionError> {
         self.out.client = Queue::default();
         if self.leaving.is_some() {
-            self.cancel_reading().await;
+            Box::pin(self.cancel_reading(1)).await;
             return Ok(());
         }
         if self.machine.is_suspended() {
@@ -230,7 +234,6 @@ impl Session<'_> {
         } else if self.machine.is_deferring() || !self.client.starved {
             return Ok(());
         }
-        Box::pin(self.cancel_reading()).await;
         if self.client.decoder.is_inside() {
             // The target would take a goodbye for more of the message that the client did not finish.
             self.to_server.end();
@@ -241,15 +244,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Stops, once, what the target only reads for a client that has gone.
-    async fn cancel_reading(&mut self) {
+    /// Stops what the target only reads for a client that has gone, once all that it is to hear is sent.
+    /// Says whether it did; `most` is how often it may have been done then.
+    async fn cancel_reading(&mut self, most: u8) -> bool {
         let only_reads = self.machine.runs_a_read() && !self.machine.runs_a_write();
-        if !only_reads || std::mem::replace(&mut self.cancelled, true) {
-            return;
+        let sent = !self.to_server.has_work(self.out.queues().1);
+        if !only_reads || !sent || self.cancels >= most {
+            return false;
         }
+        self.cancels += 1;
         if let Err(error) = self.cancel.cancel().await {
             tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
         }
+        true
     }
 
     async fn receive_from_server(&mut self) -> Result<(), SessionError> {
@@ -352,7 +359,8 @@ impl Session<'_> {
     async fn conclude(&mut self, error: SessionError) -> SessionError {
         let stops = matches!(error, SessionError::Stopping | SessionError::StoppingOnHold);
         let limit = if stops { HASTY_WORDS } else { LAST_WORDS };
-        let whole = !self.gone && !self.server.decoder.is_inside() && self.rest_to_client(limit).await.is_ok();
+        let inside = self.server.decoder.is_inside() && self.machine.passes_rest();
+        let whole = !self.gone && !inside && self.rest_to_client(limit).await.is_ok();
         if whole { error } else { SessionError::Untold(Box::new(error)) }
     }
 

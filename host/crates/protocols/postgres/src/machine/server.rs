@@ -22,6 +22,11 @@ impl Machine {
         }
     }
 
+    /// Whether the rest of the large message that the server is sending goes to the client.
+    pub fn passes_rest(&self) -> bool {
+        self.server_rest == Rest::Forward
+    }
+
     /// Takes `count` rows, as whole messages. Only while [`Machine::takes_rows`], and no more than it says.
     pub fn rows(&mut self, bytes: Bytes, count: usize, out: &mut Outbox) -> Result<(), MachineError> {
         match self.waiting.front_mut() {
@@ -63,6 +68,7 @@ impl Machine {
 
     /// A row that is too large to be read whole passes only where nobody must look at it.
     fn large(&mut self, tag: u8, bytes: Bytes, out: &mut Outbox) -> Result<(), MachineError> {
+        self.server_rest = Rest::Drop;
         let Some(Expect::Query(run) | Expect::Execute(run)) = self.waiting.front_mut() else {
             return Err(MachineError::Large(char::from(tag)));
         };
@@ -74,9 +80,8 @@ impl Machine {
                 run.tally.kept.omit();
                 out.client.push(bytes);
             }
-            (b'D' | b'd', Some(Rows::Discard)) => self.server_rest = Rest::Drop,
+            (b'D' | b'd', Some(Rows::Discard)) => {}
             (b'D' | b'd', Some(_)) => {
-                self.server_rest = Rest::Drop;
                 refuse(run, Denial::gate("a row is too large to be masked; select fewer or smaller columns"), out);
             }
             (b'V', _) => return Err(MachineError::Large('V')),

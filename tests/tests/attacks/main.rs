@@ -15,7 +15,7 @@ use std::time::Duration;
 use sluicegate_tests::{
     Database, Endpoint, Gateway, Postgres,
     builder::Builder,
-    wire::{Message, Wire},
+    wire::{Message, Wire, tags_of},
 };
 
 /// How long anything may take that is to happen at once, on a machine that does other things too.
@@ -53,7 +53,10 @@ fn last_words(wire: &mut Wire) -> Vec<Message> {
 
 /// The error among messages, as its SQLSTATE and text.
 fn error_in(messages: &[Message]) -> (String, String) {
-    let error = messages.iter().rfind(|message| message.tag == 'E').expect("an error");
+    let error = messages
+        .iter()
+        .rfind(|message| message.tag == 'E')
+        .unwrap_or_else(|| panic!("no error among {}", tags_of(messages)));
     (error.field('C').expect("a SQLSTATE"), error.field('M').expect("a text"))
 }
 

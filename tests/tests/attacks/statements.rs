@@ -70,6 +70,7 @@ fn monstrous_statements_are_answered_in_time_and_harm_nobody() {
     let attack = thread::spawn(move || {
         for (what, monster) in monsters() {
             assert!(monster.len() <= 1 << 20, "{what}: {} bytes", monster.len());
+            println!("{what} ...");
             let start = Instant::now();
             let answer = wire.query(&monster);
             let tags = tags_of(&answer);

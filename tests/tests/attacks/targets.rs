@@ -91,11 +91,14 @@ fn a_target_that_stalls_can_be_cancelled_and_is_left_when_the_client_goes() {
     let mut bystander = Bystander::at(&gateway, calm(&gateway));
     relay.breaks(BEGINNING, Fault::Stall);
     let (mut wire, greeting) = Wire::login(&gateway.alice());
-    wire.send('Q', &[LONG.as_bytes(), &[0]].concat());
+    // The server has sent all that it can send until it is cancelled.
+    let sleeping =
+        "SELECT CASE n WHEN 600 THEN pg_sleep(600)::text ELSE repeat('x', 1000) END FROM generate_series(1, 600) n";
+    wire.send('Q', &[sleeping.as_bytes(), &[0]].concat());
     wire.read_until("D");
     eventually("the target stalls", SOON, || relay.happened() == 1);
     let running = || {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE 'SELECT repeat%'";
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE 'SELECT CASE n%'";
         database.administer(sql).trim() == "1"
     };
     assert!(running());
@@ -149,7 +152,9 @@ fn garbage_of_a_target_ends_the_session_with_a_clear_error() {
             assert_eq!(tags_of(&wire.query("SELECT name FROM customers WHERE id = 1")), "TDCZ");
             relay.breaks(0, Fault::Say(bytes));
             wire.send('Q', b"SELECT name FROM customers WHERE id = 1\0");
-            let (code, text) = error_in(&last_words(&mut wire));
+            let words = last_words(&mut wire);
+            assert!(words.iter().any(|message| message.tag == 'E'), "{what}: no error");
+            let (code, text) = error_in(&words);
             assert!(code == "08P01" && text.contains("the target"), "{what}: {code} {text}");
             gateway.wait_for_log(from, "the target cut the session off");
         }
