@@ -86,8 +86,7 @@ impl Plan {
     fn answer(&self, mut server: TcpStream, mut client: TcpStream) {
         let (mut seen, mut passed) = (0, 0);
         let mut buffer = [0; 16 * 1024];
-        loop {
-            let Ok(count @ 1..) = server.read(&mut buffer) else { break };
+        while let Ok(count @ 1..) = server.read(&mut buffer) {
             let planned = self.planned.load(Ordering::SeqCst);
             if planned != seen {
                 (seen, passed) = (planned, 0);
