@@ -168,7 +168,7 @@ fn explained() -> Vec<String> {
 fn only_those_scrape_who_may_and_anybody_probes() {
     let mut gateway = scraped(Gateway::before(&database()));
     let api = gateway.api();
-    assert_eq!(api.get("/metrics").problem(401).is_empty(), false);
+    assert!(!api.get("/metrics").problem(401).is_empty());
     assert!(api.basic("alice").get("/metrics").problem(403).contains("[admin] metrics"));
     for reader in ["admin", "dave"] {
         let answer = api.basic(reader).get("/metrics");

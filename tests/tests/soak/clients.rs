@@ -41,7 +41,7 @@ pub fn psql(stage: &Stage<'_>, number: u64) {
     }
     let rows = stage.alice.psql(&format!("SELECT n, repeat('x', 100) FROM generate_series(1, {MANY}) n")).ok();
     assert_eq!(rows.lines().count(), MANY);
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         let dump = stage.alice.pg_dump(&["-t", "customers"]).ok();
         assert!(dump.contains("[redacted]") && !dump.contains(SSN_PART));
         let clear = stage.admin.psql("SELECT ssn FROM customers WHERE id = 1").ok();

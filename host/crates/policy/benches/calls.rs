@@ -106,14 +106,14 @@ fn bound(policies: &[(&str, Value)]) -> Fixture {
 }
 
 /// Columns of values of 16 bytes.
-fn batch() -> Batch {
+fn batch() -> Arc<Batch> {
     let column = |column| BatchColumn {
         column,
         offsets: (0..=256).map(|n| n * 16).collect(),
         bytes: b"0123456789abcdef".repeat(256),
         nulls: Vec::new(),
     };
-    Batch { first_row: 0, rows: 256, columns: (0..4).map(column).collect() }
+    Arc::new(Batch { first_row: 0, rows: 256, columns: (0..4).map(column).collect() })
 }
 
 criterion_group!(benches, matcher, reading, shipped, rows);

@@ -69,14 +69,16 @@ fn read(stream: &[u8], piece: usize) -> (Vec<Vec<u8>>, Result<(), FrameError>) {
     (messages, Ok(()))
 }
 
-/// The rows that [`Decoder::run`] takes at once are those that come one by one.
+/// The rows that [`Decoder::rows`] takes at once are those that come one by one.
 fn runs(stream: &[u8], messages: &[Vec<u8>]) {
     let mut decoder = Decoder::new(WHOLE);
     decoder.buffer().extend_from_slice(stream);
     let mut rest = messages.iter();
-    while let Ok(Some((bytes, count))) = decoder.run(b'D') {
-        let rows: Vec<u8> = rest.by_ref().take(count as usize).flat_map(|row| row.iter().copied()).collect();
-        assert_eq!(Bytes::from(rows), bytes);
+    loop {
+        if let Ok(Some((bytes, count))) = decoder.rows(usize::MAX) {
+            let rows: Vec<u8> = rest.by_ref().take(count).flat_map(|row| row.iter().copied()).collect();
+            assert_eq!(Bytes::from(rows), bytes);
+        }
         match decoder.next_frame() {
             Ok(Some(Frame::Whole { bytes, .. })) => assert_eq!(rest.next().map(Vec::as_slice), Some(&bytes[..])),
             _ => return,

@@ -12,7 +12,8 @@ use sluicegate_core::{DateUnit, Mask};
 use sluicegate_postgres::codec::{
     frame::Decoder,
     mask::{self, HashKey},
-    row::{DataRow, Edit, RowWriter, rewrite},
+    message,
+    row::{DataRow, Edit, rewrite},
     value::{FieldType, Format},
 };
 
@@ -40,7 +41,11 @@ fn frames(c: &mut Criterion) {
     });
     group.throughput(Throughput::Elements(256));
     group.bench_function("256 rows as one run", |b| {
-        b.iter_batched(|| received(&rows), |mut decoder| decoder.run(b'D').unwrap().unwrap(), BatchSize::SmallInput);
+        b.iter_batched(
+            || received(&rows),
+            |mut decoder| decoder.rows(usize::MAX).unwrap().unwrap(),
+            BatchSize::SmallInput,
+        );
     });
     group.finish();
 }
@@ -92,11 +97,13 @@ fn masks(c: &mut Criterion) {
 /// One DataRow: two numbers, a name, a text.
 fn row() -> BytesMut {
     let mut out = BytesMut::new();
-    let mut writer = RowWriter::new(&mut out);
-    for value in ["471100", "100", "label 471100", "Order 471100 was shipped to depot 68"] {
-        writer.push(Some(value.as_bytes())).unwrap();
-    }
-    writer.finish().unwrap();
+    message::put(&mut out, b'D', |out| {
+        out.put_u16(4);
+        for value in ["471100", "100", "label 471100", "Order 471100 was shipped to depot 68"] {
+            out.put_u32(u32::try_from(value.len()).unwrap());
+            out.put_slice(value.as_bytes());
+        }
+    });
     out
 }
 
