@@ -1,8 +1,11 @@
 //! What SQL itself prepares and keeps open: PREPARE and EXECUTE, DECLARE and FETCH.
 
-use sluicegate_tests::wire::{Wire, errors_of, rows_of, tags_of};
+use sluicegate_tests::{
+    Gateway,
+    wire::{Wire, errors_of, rows_of, tags_of},
+};
 
-use crate::{guarded, masking_ssn, open};
+use crate::{database, guarded, masking_ssn, open};
 
 #[test]
 fn what_is_executed_is_decided_as_what_was_prepared() {
@@ -95,4 +98,20 @@ fn a_failed_prepare_leaves_no_name_behind() {
     let (_database, gateway) = open();
     let run = gateway.alice().psql_on("PREPARE p AS SELECT nothing FROM nowhere;\nPREPARE p AS SELECT 1;\nEXECUTE p;\nBEGIN; PREPARE r AS SELECT 2; ROLLBACK; EXECUTE r;\n");
     assert_eq!(run.stdout, "1\n2\n", "{}", run.stderr);
+}
+
+#[test]
+fn a_portal_that_is_looked_into_is_read_part_by_part() {
+    use sluicegate_tests::wire::{bind, execute, parse, sync};
+    let database = database();
+    let gateway = Gateway::before(&database).policy("pii-mask", r#"detect = ["card"]"#).start();
+    let (mut wire, _) = Wire::login(&gateway.alice());
+    wire.query("BEGIN");
+    let sql = "SELECT repeat('z', 50) FROM generate_series(1, 1000)";
+    wire.send_bytes(&[parse("s", sql), bind("p", "s", &[], true), sync()].concat());
+    assert_eq!(tags_of(&wire.read_until("Z")), "12Z");
+    for _ in 0..4 {
+        wire.send_bytes(&[execute("p", 250), sync()].concat());
+        assert_eq!(tags_of(&wire.read_until("Z")), format!("{}sZ", "D".repeat(250)));
+    }
 }
