@@ -134,7 +134,7 @@ async fn sessions_move_to_the_next_server_with_all_that_belongs_to_it() {
     // Columns are placed in relations by the catalog.
     let placed = |column: &str| {
         let asked = gateway.double.asked.lock().unwrap().clone().unwrap();
-        asked.sql.as_ref().unwrap().columns.iter().any(|c| *c.name.column == **column && *c.name.relation.name == *"t")
+        asked.sql.as_ref().unwrap().columns.iter().any(|c| *c.name.column == *column && *c.name.relation.name == *"t")
     };
     gateway.connect().await.client.simple_query("select a from t").await.unwrap();
     assert!(placed("a"));
