@@ -138,9 +138,9 @@ mod tests {
         let text = text(&histogram);
         for line in [
             "took_seconds_bucket{le=\"5e-7\"} 0",
-            "took_seconds_bucket{le=\"1e-6\"} 1",
-            "took_seconds_bucket{le=\"2e-6\"} 2",
-            "took_seconds_bucket{le=\"5e-6\"} 3",
+            "took_seconds_bucket{le=\"0.000001\"} 1",
+            "took_seconds_bucket{le=\"0.000002\"} 2",
+            "took_seconds_bucket{le=\"0.000005\"} 3",
             "took_seconds_bucket{le=\"0.002\"} 3",
             "took_seconds_bucket{le=\"0.005\"} 4",
             "took_seconds_bucket{le=\"60.0\"} 4",
