@@ -127,7 +127,9 @@ async fn what_the_server_reports_is_reported_to_the_next_client() {
     server.sql("select pg_reload_conf()");
     eventually("the server does not reload", || (server.sql("show intervalstyle") == "iso_8601").then_some(())).await;
     let kept = leave_behind(&server, first).await;
-    let (reported, mut wire) = support::gateway::Wire::greeted(&gateway, &[("application_name", "two")]).await;
+    // But for the name, what tokio-postgres starts with.
+    let settings = [("client_encoding", "UTF8"), ("application_name", "two")];
+    let (reported, mut wire) = support::gateway::Wire::greeted(&gateway, &settings).await;
     let says = |name: &str| reported.iter().find(|(known, _)| known == name).unwrap().1.clone();
     assert_eq!(says("application_name"), "two (alice via sluicegate)");
     assert_ne!(says("TimeZone"), "Asia/Tokyo");
