@@ -105,7 +105,7 @@ fn broken_files_dropped_in_while_pgbench_runs_fail_no_transaction() {
     let (from, place) = (gateway.log().len(), gateway.folder().join("policies/guest.wasm"));
     fs::remove_file(&place).and_then(|()| fs::create_dir(&place)).expect("our own folder");
     gateway.wait_for_log(from, "guest");
-    running.signal("INT");
+    running.signal("TERM");
     let report = running.finish(SOON);
     assert!(!report.stderr.contains("aborted") && !report.stderr.contains("ERROR"), "{report:?}");
     eventually("the target's sessions are over", SOON, || database.connections() == 1);

@@ -43,7 +43,8 @@ fn monsters() -> Vec<(&'static str, String)> {
                 (0..40_000).map(|n| format!("c{n} AS (SELECT 1)")).collect::<Vec<_>>().join(",")
             ),
         ),
-        ("comments", format!("SELECT 1 {}{}", "/*".repeat(250_000), "*/".repeat(250_000))),
+        // The server itself reads them in quadratic time.
+        ("comments", format!("SELECT 1 {}{}", "/*".repeat(5_000), "*/".repeat(5_000))),
         ("a million tokens", format!("SELECT 1{}", ",1".repeat(500_000))),
         ("a million unfinished ones", format!("SELECT 1{}", ",(".repeat(500_000))),
         ("quotes", format!("SELECT {}", "'".repeat(1_000_001))),

@@ -126,7 +126,15 @@ fn a_damaged_store_is_refused_in_one_sentence_or_served_with_a_loud_line() {
             let mut kept = 0;
             if serves {
                 assert_eq!(gateway.alice().psql("SELECT 1").ok().trim(), "1");
-                kept = gateway.json(&["sessions", "list", "--limit", "1000"])["items"].as_array().expect("items").len();
+                // What was just recorded is listed once it is written.
+                for _ in 0..20 {
+                    let listed = gateway.json(&["sessions", "list", "--limit", "1000"]);
+                    kept = listed["items"].as_array().expect("items").len();
+                    if kept > SESSIONS {
+                        break;
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
                 gateway.stop(SOON);
             }
             let said = gateway.log()[from..].to_owned();

@@ -331,7 +331,8 @@ impl Session<'_> {
             count = server.read(), if server.hungry => Ok(Ready::Server(count)),
             count = client.read(), if reads_client => Ok(Ready::Client(count)),
             () = machine.hold_over() => Ok(Ready::HoldOver),
-            () = lull.fell() => Ok(Ready::Lull),
+            // A look around every few seconds would begin the silence anew.
+            () = lull.fell(), if patience.is_none() => Ok(Ready::Lull),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
             () = silence(patience) => Ok(Ready::Silence),
         }
