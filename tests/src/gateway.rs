@@ -168,7 +168,7 @@ impl Gateway {
         self.process.again(builder::serve_by(self.process.folder(), shell));
         let mut serves = false;
         eventually("the gateway serves again, or ends", Duration::from_secs(60), || {
-            serves = self.log().get(from..).unwrap_or_default().contains(" ready ");
+            serves = is_ready(self.log().get(from..).unwrap_or_default());
             serves || !self.process.is_running()
         });
         serves
@@ -182,7 +182,7 @@ impl Gateway {
     pub(crate) fn wait_until_ready(&mut self) {
         eventually("the gateway serves", Duration::from_secs(60), || {
             assert!(self.process.is_running(), "the gateway ended: {}", self.log());
-            self.log().contains(" ready ")
+            is_ready(&self.log())
         });
     }
 }
@@ -205,4 +205,9 @@ pub(crate) fn put(folder: &Path, name: &str, module: &[u8]) {
     let place: PathBuf = folder.join("policies").join(format!("{name}.wasm"));
     let fresh = folder.join(format!("{name}.wasm.new"));
     fs::write(&fresh, module).and_then(|()| fs::rename(&fresh, &place)).expect("our own folder");
+}
+
+/// Whether a log says that the gateway serves, as text or as JSON.
+fn is_ready(log: &str) -> bool {
+    log.contains(" ready ") || log.contains(r#""message":"ready""#)
 }

@@ -46,7 +46,9 @@ fn a_session_is_a_trace_and_its_commands_are_spans() {
         .table("telemetry", &format!("otlp_endpoint = \"{endpoint}\""))
         .start();
     gateway.alice().psql_on("SELECT ssn, 'a literal' FROM customers WHERE id < 3;\nDROP TABLE orders;\nSELECT 1/0;");
-    let session = newest(&gateway, 1)["id"].as_str().expect("an id").to_owned();
+    newest(&gateway, 1);
+    let listed = gateway.json(&["sessions", "list"]);
+    let session = listed["items"][0]["id"].as_str().expect("an id").to_owned();
     eventually("the session's trace arrives", Duration::from_secs(30), || {
         spans(&collector).iter().any(|span| span.name == "session")
     });

@@ -183,8 +183,9 @@ impl Machine {
             }
             Found::Yes(()) => {}
         }
+        // It may be all that is sent before the Sync, and must be flushed then as any other.
+        self.open = true;
         if self.must_describe(&name, out) {
-            self.open = true;
             self.defer(bytes, true, out);
             return Ok(());
         }
