@@ -68,7 +68,7 @@ impl Histogram {
 impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
         let counts = BOUNDS.iter().zip(&self.0.counts).map(|(bound, count)| (*bound as f64 / NANOS, count));
-        let counts = counts.chain([(f64::MAX, &self.0.beyond)]);
+        let counts = counts.chain([(f64::INFINITY, &self.0.beyond)]);
         let buckets: Vec<(f64, u64)> = counts.map(|(bound, count)| (bound, count.load(Relaxed))).collect();
         // The count is of these very loads, so that it agrees with the buckets while others count on.
         let count = buckets.iter().map(|(_, count)| count).sum();
