@@ -1,10 +1,6 @@
-//! A disk that fills up, and a store that is no longer what was written.
+//! A disk that fills up.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::process::Command;
 
 use sluicegate_tests::{
     programs::eventually,

@@ -3,8 +3,8 @@
 use sluicegate_tests::{
     Bystander, Database, Fault, Gateway, Relay,
     builder::Builder,
-    programs::{eventually, free_port},
-    wire::{Wire, code, message, tags_of},
+    programs::free_port,
+    wire::{Wire, message, tags_of},
 };
 
 use crate::{SOON, calm, database, error_in, last_words, with_calm};
