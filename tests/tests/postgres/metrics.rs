@@ -228,6 +228,9 @@ fn every_log_line_of_a_session_names_it() {
         let found = lines.iter().find(|line| line["message"] == message);
         found.unwrap_or_else(|| panic!("no line says {message:?}:\n{log}"))
     };
+    // JSON has a `target` of its own: the module that speaks.
+    assert!(log.lines().all(|line| line.matches("\"target\":").count() == 1), "{log}");
+    assert_eq!(of("session opened")["target_name"], "orders");
     let session = of("session opened")["session"].as_str().expect("an id").to_owned();
     for message in ["a policy failed", "command denied", "session closed"] {
         assert_eq!(of(message)["session"], *session, "{message}");

@@ -234,7 +234,7 @@ impl Gate {
             self.count_refused(&hello, Reason::Unrecorded);
             return Err(Refusal::Record);
         }
-        tracing::info!(session = %id, user = session.identity.user, target = %session.target, client = %session.client, "session opened");
+        tracing::info!(session = %id, user = session.identity.user, target_name = %session.target, client = %session.client, "session opened");
         let metrics = self.metrics.opened(&session.target, session.protocol, &session.identity.user);
         let gated = GatedSession::new(Arc::clone(&session), policies, &self.parts, metrics);
         Ok((SessionPermit { session }, gated))
@@ -250,7 +250,7 @@ impl Gate {
         self.count_refused(hello, counted);
         let user = record::cut(&hello.user, 128).0;
         let target = record::cut(&hello.target, 128).0;
-        tracing::warn!(session = %id, user, target, client = %hello.client, reason, "session refused");
+        tracing::warn!(session = %id, user, target_name = target, client = %hello.client, reason, "session refused");
         let event = Event::Refused(Refused {
             user,
             target,

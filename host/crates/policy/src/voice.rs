@@ -77,12 +77,12 @@ impl Voice {
         }
         let (kept, _) = cut(message, MAX_LINE);
         let message = printable(&kept);
-        let (target, policy) = (&self.target, &self.module);
+        let (target_name, policy) = (&self.target, &self.module);
         match level {
-            Level::Debug => tracing::debug!(target: "policy", target, policy, "{message}"),
-            Level::Info => tracing::info!(target: "policy", target, policy, "{message}"),
-            Level::Warn => tracing::warn!(target: "policy", target, policy, "{message}"),
-            Level::Error => tracing::error!(target: "policy", target, policy, "{message}"),
+            Level::Debug => tracing::debug!(target: "policy", target_name, policy, "{message}"),
+            Level::Info => tracing::info!(target: "policy", target_name, policy, "{message}"),
+            Level::Warn => tracing::warn!(target: "policy", target_name, policy, "{message}"),
+            Level::Error => tracing::error!(target: "policy", target_name, policy, "{message}"),
         }
     }
 
@@ -95,7 +95,7 @@ impl Voice {
         if lines.count == LINES_PER_SECOND + 1 {
             tracing::warn!(
                 target: "policy",
-                target = self.target,
+                target_name = self.target,
                 policy = self.module,
                 "the policy logs more than {LINES_PER_SECOND} lines a second; the rest of this second is dropped"
             );
