@@ -1,12 +1,7 @@
-//! A listening socket with its limits: how many connections, from where without TLS, and how it
-//! ends. Errors while accepting never end it.
+//! A listening socket with its limits: how many connections, from where without TLS, behind which proxies,
+//! and how it ends. Errors while accepting never end it.
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustix::net::sockopt;
 use tokio::{
@@ -15,7 +10,8 @@ use tokio::{
 };
 
 use crate::{
-    BindError, Slot, Stop, Stopper, is_loopback,
+    BindError, Proxies, ProxyError, Slot, Stop, Stopper, is_loopback, proxy,
+    refused::Refused,
     slot::{Full, Slots},
     stop_channel,
 };
@@ -29,8 +25,6 @@ const KEEPALIVE_PROBES: u32 = 4;
 /// The first and the longest wait after an error such as "too many open files".
 const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
-/// Refused connections are reported at most this often.
-const SURPLUS_REPORT: Duration = Duration::from_secs(1);
 /// How long sessions have for their last words at the end of the grace.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -46,7 +40,7 @@ pub enum Exposure {
 }
 
 /// What a listener bounds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections; more are closed at once.
     pub max_connections: usize,
@@ -64,6 +58,7 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     limits: Limits,
+    proxies: Proxies,
 }
 
 impl Listener {
@@ -82,7 +77,13 @@ impl Listener {
         let refused = |source| BindError::Bind { address: wanted, source };
         let socket = open(wanted).map_err(refused)?;
         let address = socket.local_addr().map_err(refused)?;
-        Ok(Self { name, socket, address, limits })
+        Ok(Self { name, socket, address, limits, proxies: Proxies::default() })
+    }
+
+    /// The same, behind proxies: their connections begin with a header of the PROXY protocol, and count and
+    /// are handled as those of the client that it names. Everybody else's must not begin so.
+    pub fn behind(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// The address that it listens on, with the port that the system chose for port 0.
@@ -95,13 +96,14 @@ impl Listener {
     /// Where stopping is overdue from outside, the rest of the grace is only that for last words.
     pub async fn run<H, F>(self, mut stop: Stop, handle: H)
     where
-        H: Fn(TcpStream, SocketAddr, Slot, Stop) -> F,
+        H: Fn(TcpStream, SocketAddr, Slot, Stop) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let slots = Slots::new(self.limits);
+        let refused = Refused::new(self.name, self.limits);
+        let (handle, proxies) = (Arc::new(handle), Arc::new(self.proxies));
         let mut open = JoinSet::new();
         let (stopper, heard) = stop_channel();
-        let mut surplus = Surplus::default();
         let mut back_off = FIRST_BACK_OFF;
         tracing::info!(protocol = self.name, address = %self.address, "listening");
         loop {
@@ -116,10 +118,12 @@ impl Listener {
             match accepted {
                 Ok((stream, peer)) => {
                     back_off = FIRST_BACK_OFF;
-                    let slot = match slots.take(peer.ip()) {
+                    // Where a proxy's clients come from, its header has yet to say.
+                    let network = (!proxies.include(peer.ip())).then_some(peer.ip());
+                    let slot = match slots.take(network) {
                         Ok(slot) => slot,
                         Err(full) => {
-                            surplus.refused(self.name, peer, full, self.limits);
+                            refused.full(peer, full);
                             continue;
                         }
                     };
@@ -127,9 +131,15 @@ impl Listener {
                         tracing::debug!(protocol = self.name, %peer, %error, "connection lost before it was served");
                         continue;
                     }
-                    let served = handle(stream, peer, slot.clone(), heard.clone());
+                    let (handle, proxies) = (Arc::clone(&handle), Arc::clone(&proxies));
+                    let (refused, heard) = (refused.clone(), heard.clone());
                     open.spawn(async move {
-                        served.await;
+                        let mut stream = stream;
+                        match client_of(&mut stream, peer, &slot, &proxies).await {
+                            Ok(client) => handle(stream, client, slot.clone(), heard).await,
+                            Err(Unknown::Header(error)) => refused.header(peer, &error),
+                            Err(Unknown::Full(client, full)) => refused.full(client, full),
+                        }
                         drop(slot);
                     });
                 }
@@ -144,6 +154,30 @@ impl Listener {
         drop(self.socket);
         drain(self.name, open, self.limits.grace, stop, &stopper).await;
     }
+}
+
+/// Why a connection is refused before it is handled.
+enum Unknown {
+    Header(ProxyError),
+    Full(SocketAddr, Full),
+}
+
+/// Who connects: the peer, or where that is a proxy, whom it connects for.
+async fn client_of(
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    slot: &Slot,
+    proxies: &Proxies,
+) -> Result<SocketAddr, Unknown> {
+    if proxies.include(peer.ip()) {
+        let client = proxy::receive(stream).await.map_err(Unknown::Header)?.unwrap_or(peer);
+        slot.comes_from(client.ip()).map_err(|full| Unknown::Full(client, full))?;
+        return Ok(client);
+    }
+    if proxies.exist() {
+        proxy::refuse_header(stream).await.map_err(Unknown::Header)?;
+    }
+    Ok(peer)
 }
 
 async fn resolve(address: &str) -> Result<SocketAddr, BindError> {
@@ -209,33 +243,5 @@ async fn drain(name: &'static str, mut open: JoinSet<()>, grace: Duration, mut o
 async fn all_ended(name: &'static str, open: &mut JoinSet<()>) {
     while let Some(ended) = open.join_next().await {
         report_panic(name, ended);
-    }
-}
-
-/// Counts refused connections, so that a flood of them does not flood the log.
-#[derive(Default)]
-struct Surplus {
-    unreported: u64,
-    reported: Option<Instant>,
-}
-
-impl Surplus {
-    fn refused(&mut self, name: &'static str, peer: SocketAddr, full: Full, limits: Limits) {
-        self.unreported += 1;
-        if self.reported.is_none_or(|at| at.elapsed() >= SURPLUS_REPORT) {
-            let (refused, Limits { max_connections, max_starting, .. }) = (self.unreported, limits);
-            match full {
-                Full::Connections => {
-                    tracing::warn!(protocol = name, %peer, refused, max_connections, "too many connections: refused");
-                }
-                Full::Starting => {
-                    tracing::warn!(protocol = name, %peer, refused, max_starting, "too many connections that have not logged in: refused");
-                }
-                Full::Network => {
-                    tracing::warn!(protocol = name, %peer, refused, max_starting, "half of the places to log in are taken from one address: refused");
-                }
-            }
-            *self = Self { unreported: 0, reported: Some(Instant::now()) };
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -13,6 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{MaybeTls, TlsError, binding};
 
@@ -40,6 +41,7 @@ struct Loaded {
     cert_pem: Vec<u8>,
     acceptor: TlsAcceptor,
     end_point: Option<Vec<u8>>,
+    expires: Option<SystemTime>,
 }
 
 impl ServerTls {
@@ -83,6 +85,11 @@ impl ServerTls {
     pub fn end_point(&self) -> Option<Vec<u8>> {
         self.current.load().end_point.clone()
     }
+
+    /// When the certificate in force ceases to hold.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.current.load().expires
+    }
 }
 
 impl Loaded {
@@ -96,7 +103,7 @@ impl Loaded {
         let Some(leaf) = chain.first() else {
             return Err(unusable(&files.cert, "it holds no certificate".to_owned()));
         };
-        let end_point = binding::server_end_point(leaf);
+        let (end_point, expires) = (binding::server_end_point(leaf), expiry(leaf));
         let key = PrivateKeyDer::from_pem_slice(&key_pem)
             .map_err(|_| unusable(&files.key, "it holds no unencrypted private key".to_owned()))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -106,8 +113,14 @@ impl Loaded {
             .with_single_cert(chain, key)
             .map_err(|source| TlsError::Pair { cert: files.cert.clone(), key: files.key.clone(), source })?;
         config.alpn_protocols = alpn.to_vec();
-        Ok(Self { cert_pem, acceptor: TlsAcceptor::from(Arc::new(config)), end_point })
+        Ok(Self { cert_pem, acceptor: TlsAcceptor::from(Arc::new(config)), end_point, expires })
     }
+}
+
+fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = u64::try_from(parsed.validity.not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -21,6 +21,15 @@ impl Slot {
     /// leaves its place among those that begin to another. Further calls do nothing.
     pub fn admitted(&self) {
         self.0.begun();
+    }
+
+    /// Says where the peer comes from, who took a place before that was known.
+    pub(crate) fn comes_from(&self, peer: IpAddr) -> Result<(), Full> {
+        let network = network(peer);
+        lock(&self.0.taken).begin_from(network, self.0.share)?;
+        // Said once: whoever begins is handled only after this.
+        let _ = self.0.network.set(network);
+        Ok(())
     }
 }
 
@@ -48,7 +57,9 @@ struct Taken {
 
 struct Place {
     taken: Arc<Mutex<Taken>>,
-    network: IpAddr,
+    /// How many places to begin one network has at most.
+    share: usize,
+    network: OnceLock<IpAddr>,
     begins: AtomicBool,
 }
 
@@ -57,9 +68,9 @@ impl Slots {
         Self { limits, taken: Arc::default() }
     }
 
-    /// A place for a connection from this address, which it has until the last clone is dropped.
-    pub(crate) fn take(&self, peer: IpAddr) -> Result<Slot, Full> {
-        let network = network(peer);
+    /// A place for a connection, which it has until the last clone is dropped. Where its peer's address is
+    /// not known yet, [`Slot::comes_from`] must follow.
+    pub(crate) fn take(&self, peer: Option<IpAddr>) -> Result<Slot, Full> {
         let share = self.limits.max_starting.div_ceil(2);
         let mut taken = lock(&self.taken);
         if taken.open >= self.limits.max_connections {
@@ -68,14 +79,25 @@ impl Slots {
         if taken.starting >= self.limits.max_starting {
             return Err(Full::Starting);
         }
-        if taken.by_network.get(&network).is_some_and(|starting| *starting >= share) {
-            return Err(Full::Network);
+        let network = peer.map(network);
+        if let Some(network) = network {
+            taken.begin_from(network, share)?;
         }
         taken.open += 1;
         taken.starting += 1;
-        *taken.by_network.entry(network).or_default() += 1;
-        let begins = AtomicBool::new(true);
-        Ok(Slot(Arc::new(Place { taken: Arc::clone(&self.taken), network, begins })))
+        let network = network.map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Slot(Arc::new(Place { taken: Arc::clone(&self.taken), share, network, begins: AtomicBool::new(true) })))
+    }
+}
+
+impl Taken {
+    fn begin_from(&mut self, network: IpAddr, share: usize) -> Result<(), Full> {
+        let starting = self.by_network.get(&network).copied().unwrap_or_default();
+        if starting >= share {
+            return Err(Full::Network);
+        }
+        self.by_network.insert(network, starting + 1);
+        Ok(())
     }
 }
 
@@ -86,10 +108,12 @@ impl Place {
         }
         let mut taken = lock(&self.taken);
         taken.starting = taken.starting.saturating_sub(1);
-        if let Some(starting) = taken.by_network.get_mut(&self.network) {
+        if let Some(network) = self.network.get()
+            && let Some(starting) = taken.by_network.get_mut(network)
+        {
             *starting = starting.saturating_sub(1);
             if *starting == 0 {
-                taken.by_network.remove(&self.network);
+                taken.by_network.remove(network);
             }
         }
     }
@@ -127,7 +151,7 @@ mod tests {
     }
 
     fn take(slots: &Slots, peer: &str) -> Result<Slot, Full> {
-        slots.take(peer.parse().unwrap())
+        slots.take(Some(peer.parse().unwrap()))
     }
 
     #[test]
@@ -153,6 +177,25 @@ mod tests {
             open.push(slot);
         }
         assert_eq!(take(&slots, "192.0.2.1").err(), Some(Full::Connections));
+        open.clear();
+        let taken = lock(&slots.taken);
+        assert_eq!((taken.open, taken.starting, taken.by_network.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn clients_of_a_proxy_count_by_their_own_address() {
+        let slots = slots();
+        let behind_proxy = |client: &str| {
+            let slot = slots.take(None)?;
+            slot.comes_from(client.parse().unwrap())?;
+            Ok::<_, Full>(slot)
+        };
+        let mut open: Vec<_> = ["192.0.2.1", "192.0.2.1"].map(|client| behind_proxy(client).ok().unwrap()).into();
+        assert_eq!(behind_proxy("192.0.2.1").err(), Some(Full::Network));
+        open.push(behind_proxy("192.0.2.2").ok().unwrap());
+        open.push(slots.take(None).ok().unwrap());
+        assert_eq!(behind_proxy("192.0.2.3").err(), Some(Full::Starting));
+        open.iter().for_each(Slot::admitted);
         open.clear();
         let taken = lock(&slots.taken);
         assert_eq!((taken.open, taken.starting, taken.by_network.len()), (0, 0, 0));

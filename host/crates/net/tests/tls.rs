@@ -163,6 +163,29 @@ async fn a_reload_takes_new_files_and_keeps_the_old_when_they_are_bad() {
     assert!(handshake(&server, &client, "new.example").await.is_ok());
 }
 
+#[tokio::test]
+async fn a_handshake_that_stalls_or_is_none_ends() {
+    let server = Pki::new().server(&[]);
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 300], &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]] {
+        let (ours, mut theirs) = duplex(16 * 1024);
+        theirs.write_all(garbage).await.unwrap();
+        assert!(matches!(server.accept(ours).await, Err(TlsError::Handshake(_))), "{garbage:x?}");
+    }
+    // A record's head, and then silence.
+    let (ours, mut theirs) = duplex(16 * 1024);
+    theirs.write_all(&[0x16, 3, 1, 0x40, 0]).await.unwrap();
+    assert!(matches!(server.accept(ours).await, Err(TlsError::Timeout)));
+}
+
+#[test]
+fn the_end_of_the_certificate_s_time_is_known() {
+    let pki = Pki::new();
+    pki.issue_to_itself(2100);
+    let expires = pki.server(&[]).expires().unwrap();
+    let years = expires.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 31_557_600;
+    assert_eq!(1970 + years, 2099, "the last moment of 2099");
+}
+
 #[test]
 fn bad_files_are_named_and_keys_never_shown() {
     let pki = Pki::new();
