@@ -4,13 +4,16 @@
 //! * [`gateway`] puts the crates together, in order, and keeps them in step with the configuration;
 //!   [`admin`] is its API.
 //! * [`vitals`] is what operators measure and probes ask.
-//! * [`watch`] tells when the configuration changed, [`data_dir`] is where state is kept.
+//! * [`watch`] tells when files changed, [`data_dir`] is where state is kept, [`supervisor`] is what systemd
+//!   is told, [`descriptors`] how many files may be open.
 
 pub mod data_dir;
 pub mod gateway;
 
 mod admin;
+mod descriptors;
 mod postgres;
+mod supervisor;
 mod vitals;
 mod watch;
 

@@ -1,12 +1,13 @@
 //! The configuration: one TOML file, read into what the gateway needs and nothing more. Everything
 //! found wrong is reported at once, with its place; see [`report`].
 //!
-//! * [`parse`], [`control`], [`log`], [`record`] and [`targets`] go through the file, and with [`cross`] check what
-//!   can be known from the text alone.
+//! * [`parse`], [`connections`], [`control`], [`log`], [`record`] and [`targets`] go through the file, and
+//!   with [`cross`] check what can be known from the text alone.
 //! * [`world`] checks what the text points to: secrets, certificates, modules and their settings.
 //! * [`fields`], [`section`] and [`amounts`] are how tables become structs.
 
 mod amounts;
+mod connections;
 mod control;
 mod cross;
 mod fields;
@@ -22,6 +23,7 @@ mod tests;
 mod world;
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -32,6 +34,7 @@ use anyhow::Context;
 use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{Principal, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource};
 use sluicegate_identity::User;
+use sluicegate_net::{Limits, Proxies, SessionLimits};
 use sluicegate_recorder::Retention;
 use sluicegate_telemetry::Endpoint;
 
@@ -39,6 +42,7 @@ use crate::{
     logging::Log,
     serve::{Protocol, ProtocolTarget},
 };
+pub use connections::ADMIN;
 pub use control::MAX_PENDING;
 use report::{Problem, Report};
 
@@ -62,6 +66,10 @@ pub struct Config {
     pub allow_plaintext: bool,
     /// Where to listen, one address for each protocol at most.
     pub listen: Vec<Listen>,
+    /// What each protocol's listener bounds, from `[limits]` and `[shutdown]`.
+    pub limits: Limits,
+    /// The proxies before each listener, by its protocol's name or [`ADMIN`].
+    pub proxies: HashMap<&'static str, Proxies>,
     /// The API over TCP; none without `[admin]`.
     pub admin: Option<Admin>,
     /// How commands wait for people.
@@ -165,6 +173,8 @@ pub struct Target {
     pub allow: Vec<Principal>,
     /// How long its sessions are kept; none for what `[record]` says.
     pub retention: Option<Retention>,
+    /// How long its sessions may last.
+    pub session: SessionLimits,
     /// Its policies, in the file's order.
     pub bindings: Vec<Binding>,
     /// What its protocol needs to know.

@@ -98,6 +98,8 @@ impl Reader<'_> {
         let exposed = tls.is_some() || allow_plaintext;
         let listen = self.listen(root.remove("listen"), exposed);
         let admin = root.remove("admin").and_then(|v| self.admin(v, exposed));
+        let limits = self.limits(root.remove("limits"), root.remove("shutdown"));
+        let proxies = self.proxies(root.remove("proxy_protocol"), &listen, admin.is_some());
         let approvals = self.approvals(root.remove("approvals"));
         let log = self.log(root.remove("log"));
         let record = self.record(root.remove("record"));
@@ -119,6 +121,8 @@ impl Reader<'_> {
             tls,
             allow_plaintext,
             listen,
+            limits,
+            proxies,
             admin,
             approvals,
             log,

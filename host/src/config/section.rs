@@ -21,6 +21,9 @@ pub const TOP: &[&str] = &[
     "allow_plaintext",
     "tls",
     "listen",
+    "limits",
+    "shutdown",
+    "proxy_protocol",
     "admin",
     "approvals",
     "log",
@@ -32,7 +35,7 @@ pub const TOP: &[&str] = &[
 ];
 
 /// The keys of a target that are the same for every protocol.
-pub const TARGET: &[&str] = &["name", "protocol", "allow", "retention", "policy"];
+pub const TARGET: &[&str] = &["name", "protocol", "allow", "retention", "idle_timeout", "max_session", "policy"];
 
 /// What the contract names and this version does not have.
 const NOT_YET: &[&str] = &["oidc", "http", "kubernetes"];

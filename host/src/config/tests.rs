@@ -1,5 +1,6 @@
 //! What people see when a configuration is wrong, word for word and place for place.
 
+mod connections;
 mod keys;
 
 use std::path::Path;

@@ -42,7 +42,8 @@ impl Administration {
             let listen = admin.listen.to_string();
             let listener = Listener::bind("admin", &listen, exposure(config), limits)
                 .await
-                .context("the API of [admin] cannot be served")?;
+                .context("the API of [admin] cannot be served")?
+                .behind(config.proxies.get(config::ADMIN).cloned().unwrap_or_default());
             let address = listener.local_addr();
             let tls = server_tls(config, ALPN)?;
             started.network = Some((address, tls.clone()));

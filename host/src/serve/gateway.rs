@@ -13,7 +13,7 @@ use sluicegate_core::{
     record::{RecordError, Recorder},
 };
 use sluicegate_identity::{BuiltinUsers, SessionTokens};
-use sluicegate_net::{Exposure, Limits, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
+use sluicegate_net::{Exposure, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
 use sluicegate_policy_engine::{PolicyConfig, PolicyHost, TargetBindings};
 use sluicegate_recorder::SledRecorder;
 use sluicegate_telemetry::Traced;
@@ -27,20 +27,15 @@ use zeroize::Zeroizing;
 use super::{
     Parts, ProtocolServer,
     admin::{self, Administration, Status},
-    data_dir,
+    data_dir, descriptors,
+    supervisor::{self, Heart},
     vitals::{self, Readiness},
     watch::FileWatch,
 };
 use crate::config::{Config, Target};
 
-/// How long sessions may go on once stopping is asked for.
-const GRACE: Duration = Duration::from_secs(10);
-/// Open connections per listener; more are closed at once.
-const MAX_CONNECTIONS: usize = 4096;
-/// Those among them that have not logged in yet.
-const MAX_STARTING: usize = MAX_CONNECTIONS / 4;
-/// How often the certificate's files are looked at.
-const TLS_POLL: Duration = Duration::from_secs(60);
+/// How often it is said again that the certificate cannot be renewed, or is about to expire.
+const CERTIFICATE_REMINDER: Duration = Duration::from_secs(60 * 60);
 
 /// A gateway that serves.
 pub struct Gateway {
@@ -64,6 +59,7 @@ impl Gateway {
     /// Starts everything, in the order in which one part needs the other; when it returns, clients
     /// are served. Needs a runtime of several threads.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        descriptors::raise_limit(&config);
         data_dir::prepare(&config.data_dir)?;
         let mask_key = data_dir::mask_key(&config.data_dir)?;
         let recorder = Arc::new(block_in_place(|| SledRecorder::open(&config.data_dir))?);
@@ -143,9 +139,9 @@ impl Gateway {
                 allow_plaintext: self.config.allow_plaintext,
             };
             let server = (protocol.server)(parts);
-            let limits = Limits { max_connections: MAX_CONNECTIONS, max_starting: MAX_STARTING, grace: GRACE };
-            let address = listen.address.to_string();
+            let (address, limits) = (listen.address.to_string(), self.config.limits);
             let listener = Listener::bind(protocol.name, &address, exposure(&self.config), limits).await?;
+            let listener = listener.behind(self.config.proxies.get(protocol.name).cloned().unwrap_or_default());
             addresses.push(format!("{} {}", protocol.name, listener.local_addr()));
             self.servers.push(Arc::clone(&server));
             self.sessions.spawn(server.serve(listener, stop.clone()));
@@ -158,9 +154,15 @@ impl Gateway {
     /// Where nothing can be recorded any more it ends with an error, so that whoever watches over the
     /// process starts it again.
     pub async fn run(mut self, mut stop: mpsc::Receiver<()>) -> anyhow::Result<()> {
-        let mut watch = FileWatch::start(&self.config.path, self.config.text.as_bytes());
+        let (path, text) = (&self.config.path, self.config.text.as_bytes());
+        let mut watch = FileWatch::start([(path.as_path(), text)]);
+        // Seen as empty, so that what changed since the start is found too.
+        let mut certificate = FileWatch::start(self.certificate_files().map(|path| (path, &[][..])));
+        let mut reminder = tokio::time::interval(CERTIFICATE_REMINDER);
         let mut hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
-        let mut tls_poll = tokio::time::interval(TLS_POLL);
+        let mut heart = Heart::start();
+        // Only now, for a hangup before would have ended the process.
+        supervisor::ready();
         loop {
             tokio::select! {
                 _ = stop.recv() => break,
@@ -170,15 +172,20 @@ impl Gateway {
                     self.reload();
                     self.reload_certificates();
                 }
-                _ = tls_poll.tick() => self.reload_certificates(),
+                () = certificate.changed() => self.reload_certificates(),
+                _ = reminder.tick() => self.remind_of_certificates(),
+                () = heart.beat() => {}
             }
         }
-        tracing::info!(grace = ?GRACE, "stopping: no new sessions, open ones may finish");
+        let drain = self.started.limits.grace;
+        tracing::info!(?drain, "stopping: no new sessions, open ones may finish");
+        supervisor::stopping(drain);
         self.stopper.stop();
         let mut told_again = false;
         loop {
             tokio::select! {
                 ended = self.sessions.join_next() => if ended.is_none() { break },
+                () = heart.beat() => {}
                 Some(()) = stop.recv() => {
                     if std::mem::replace(&mut told_again, true) {
                         tracing::warn!("told to stop a third time: open sessions are cut");
@@ -204,6 +211,7 @@ impl Gateway {
     /// Ends the sessions, which can do nothing any more, and says why.
     async fn give_up(mut self, error: RecordError) -> anyhow::Result<()> {
         tracing::error!("stopping, because nothing can be recorded: all sessions end");
+        supervisor::stopping(Duration::ZERO);
         self.stopper.now();
         while self.sessions.join_next().await.is_some() {}
         self.administration.end().await;

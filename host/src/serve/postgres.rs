@@ -50,7 +50,8 @@ impl ProtocolServer for Postgres {
             let ProtocolTarget::Postgres(config) = &target.settings;
             let dialled =
                 sluicegate_postgres::Target::prepare(config).with_context(|| format!("target `{}`", target.name))?;
-            prepared.insert(target.name.clone(), dialled);
+            let bounded = dialled.into_iter().map(|place| place.within(target.session)).collect();
+            prepared.insert(target.name.clone(), bounded);
         }
         Ok(Box::new(move || self.0.set_targets(prepared)))
     }

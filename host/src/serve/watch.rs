@@ -1,43 +1,52 @@
-//! Tells when the configuration file may have changed. It is the folder that is watched, because
-//! editors replace files and Kubernetes swaps a symbolic link; events are only hints, and the file's
-//! own bytes say whether anything changed.
+//! Tells when files may have changed: the configuration, or a certificate and its key. It is their folders
+//! that are watched, because editors replace files and Kubernetes swaps a symbolic link; events are only
+//! hints, and the files' own bytes say whether anything changed.
 
 use std::{
-    ffi::OsStr,
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 /// Events that come closer together than this are one change.
 const SETTLE: Duration = Duration::from_millis(150);
-/// The file is looked at this often even if the system tells nothing, as network file systems do.
+/// The files are looked at this often even if the system tells nothing, as network file systems do.
 const POLL: Duration = Duration::from_secs(10);
 /// What Kubernetes swaps when a mounted ConfigMap or Secret changes.
 const KUBERNETES_LINK: &str = "..data";
 
-/// Watches one file.
+/// Watches some files.
 pub struct FileWatch {
-    path: PathBuf,
-    seen: Vec<u8>,
+    files: Vec<Seen>,
     hints: mpsc::Receiver<()>,
     /// None where the system cannot watch; then polling alone must do.
     _watcher: Option<RecommendedWatcher>,
 }
 
+/// A file, and what was in it. That may be a key.
+struct Seen {
+    path: PathBuf,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
 impl FileWatch {
-    /// Watches a file whose bytes were `seen`.
-    pub fn start(path: &Path, seen: &[u8]) -> Self {
+    /// Watches files whose bytes were those.
+    pub fn start<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [u8])>) -> Self {
+        let seen = |(path, bytes): (&Path, &[u8])| Seen { path: path.to_owned(), bytes: bytes.to_vec().into() };
+        let files: Vec<Seen> = files.into_iter().map(seen).collect();
         let (sender, hints) = mpsc::channel(1);
-        let watcher = watcher(path, sender).inspect_err(|error| {
-            tracing::warn!(%error, "the configuration's folder cannot be watched; it is looked at every {POLL:?} instead");
+        let watcher = watcher(&files, sender).inspect_err(|error| {
+            tracing::warn!(%error, "a folder cannot be watched; its files are looked at every {POLL:?} instead");
         });
-        Self { path: path.to_owned(), seen: seen.to_vec(), hints, _watcher: watcher.ok() }
+        Self { files, hints, _watcher: watcher.ok() }
     }
 
-    /// Waits until the file's bytes are other than when this last returned. A file that is gone or
+    /// Waits until the files' bytes are other than when this last returned. A file that is gone or
     /// cannot be read is no change. Cancel-safe.
     pub async fn changed(&mut self) {
         // It begins with a look, so that neither a change from before the watch nor one whose hint went
@@ -51,21 +60,32 @@ impl FileWatch {
                 Err(_) => {}
             }
             pause = POLL;
-            if let Ok(now) = tokio::fs::read(&self.path).await
-                && now != self.seen
-            {
-                self.seen = now;
-                return;
+            let mut changed = Vec::new();
+            for (index, file) in self.files.iter().enumerate() {
+                if let Ok(now) = tokio::fs::read(&file.path).await.map(Zeroizing::new)
+                    && now != file.bytes
+                {
+                    changed.push((index, now));
+                }
             }
+            if changed.is_empty() {
+                continue;
+            }
+            for (index, now) in changed {
+                if let Some(file) = self.files.get_mut(index) {
+                    file.bytes = now;
+                }
+            }
+            return;
         }
     }
 }
 
-fn watcher(path: &Path, hints: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let name = path.file_name().unwrap_or_default().to_owned();
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+fn watcher(files: &[Seen], hints: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let names: BTreeSet<OsString> =
+        files.iter().filter_map(|file| file.path.file_name()).map(OsStr::to_owned).collect();
     let concerns = move |path: &PathBuf| {
-        path.file_name().is_some_and(|found| found == name || found == OsStr::new(KUBERNETES_LINK))
+        path.file_name().is_some_and(|found| names.contains(found) || found == OsStr::new(KUBERNETES_LINK))
     };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         let concerned = event.is_ok_and(|e| !matches!(e.kind, EventKind::Access(_)) && e.paths.iter().any(&concerns));
@@ -74,7 +94,13 @@ fn watcher(path: &Path, hints: mpsc::Sender<()>) -> notify::Result<RecommendedWa
             let _ = hints.try_send(());
         }
     })?;
-    watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    let folder = |file: &Seen| match file.path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    for folder in files.iter().map(folder).collect::<BTreeSet<PathBuf>>() {
+        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    }
     Ok(watcher)
 }
 
@@ -91,7 +117,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("gate.toml");
         std::fs::write(&path, "a").unwrap();
-        let mut watch = FileWatch::start(&path, b"a");
+        let mut watch = FileWatch::start([(path.as_path(), b"a".as_slice())]);
         std::fs::write(&path, "b").unwrap();
         assert!(sees(&mut watch).await, "a write");
         std::fs::write(temp.path().join("new"), "c").unwrap();
@@ -115,10 +141,26 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("gate.toml");
         std::fs::write(&path, "a").unwrap();
-        let mut watch = FileWatch::start(&path, b"a");
+        let mut watch = FileWatch::start([(path.as_path(), b"a".as_slice())]);
         std::fs::write(&path, "a").unwrap();
         std::fs::remove_file(&path).unwrap();
         let waited = tokio::time::timeout(Duration::from_secs(1), watch.changed()).await;
         assert!(waited.is_err());
+    }
+
+    #[tokio::test]
+    async fn several_files_are_watched_wherever_they_are() {
+        let temp = tempfile::tempdir().unwrap();
+        let paths = [temp.path().join("cert/gate.pem"), temp.path().join("key/gate.key")];
+        for path in &paths {
+            std::fs::create_dir(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "a").unwrap();
+        }
+        let mut watch = FileWatch::start(paths.iter().map(|path| (path.as_path(), b"a".as_slice())));
+        for path in [&paths[0], &paths[1], &paths[0]] {
+            let before = std::fs::read(path).unwrap();
+            std::fs::write(path, [before.as_slice(), b"b"].concat()).unwrap();
+            assert!(sees(&mut watch).await, "{}", path.display());
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A good file whose target says `target` too, and with `sections` at its end.
-fn with(target: &str, sections: &str) -> String {
+pub fn with(target: &str, sections: &str) -> String {
     GOOD.replace(
         "[[target.policy]]\nmodule = \"pii-mask\"",
         &format!("{target}\n[[target.policy]]\nmodule = \"pii-mask\""),

@@ -1,18 +1,27 @@
 //! What a changed configuration changes while the gateway runs, and what has to wait for a restart.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{TargetAccess, secret::SecretSource};
 use sluicegate_policy_engine::ApplyError;
 use tokio::task::block_in_place;
 
-use super::{Gateway, bindings};
+use super::{Gateway, bindings, supervisor};
 use crate::config::{self, Config, Loaded, Target};
+
+/// A certificate that holds for less than this should have been renewed by whoever does that.
+const RENEWAL: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 impl Gateway {
     /// Reads the file again. Whatever is wrong with it, what is in force stays in force.
     pub(super) fn reload(&mut self) {
+        supervisor::reloading();
         match block_in_place(|| self.try_reload()) {
             Ok(()) => tracing::info!(
                 targets = self.config.targets.len(),
@@ -23,6 +32,7 @@ impl Gateway {
                 tracing::error!("the changed configuration is refused, and the one before stays in force\n{why}")
             }
         }
+        supervisor::ready();
     }
 
     fn try_reload(&mut self) -> Result<(), String> {
@@ -77,6 +87,22 @@ impl Gateway {
             }
         }
     }
+
+    /// Says again what is wrong with the certificate, since it may take weeks until somebody feels it.
+    pub(super) fn remind_of_certificates(&self) {
+        self.reload_certificates();
+        // All have the same.
+        let expires = self.certificates.first().and_then(|tls| tls.expires());
+        if let Some(at) = expires.filter(|at| *at < SystemTime::now() + RENEWAL) {
+            let expires = humantime::format_rfc3339_seconds(at);
+            tracing::warn!(%expires, "the TLS certificate is about to expire, or has: replace its files");
+        }
+    }
+
+    /// What is to be reloaded when it changes: the certificate that the gateway was started with, and its key.
+    pub(super) fn certificate_files(&self) -> impl Iterator<Item = &Path> {
+        self.started.tls.iter().flat_map(|tls| [tls.cert.as_path(), tls.key.as_path()])
+    }
 }
 
 /// The parts of a configuration that are other than those that the gateway was started with, and are in
@@ -85,6 +111,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("`data_dir`", old.data_dir != new.data_dir),
         ("`recording`", old.recording != new.recording),
+        ("[limits]", counts(old) != counts(new)),
+        ("[shutdown]", old.limits.grace != new.limits.grace),
+        ("[proxy_protocol]", old.proxies != new.proxies),
         ("[listen]", listen(old) != listen(new) || old.allow_plaintext != new.allow_plaintext),
         ("[admin] `listen`", old.admin.as_ref().map(|a| a.listen) != new.admin.as_ref().map(|a| a.listen)),
         ("[approvals]", old.approvals.limits != new.approvals.limits),
@@ -102,14 +131,16 @@ fn listen(config: &Config) -> Vec<(&'static str, SocketAddr)> {
     config.listen.iter().map(|listen| (listen.protocol.name, listen.address)).collect()
 }
 
+fn counts(config: &Config) -> (usize, usize) {
+    (config.limits.max_connections, config.limits.max_starting)
+}
+
 fn webhook(config: &Config) -> Option<(&WebhookUrl, &SecretSource)> {
     config.approvals.webhook.as_ref().map(|webhook| (&webhook.url, &webhook.secret))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     const SECTIONS: &str = r#"
@@ -153,6 +184,10 @@ hold_in_transaction = "allow"
             ("\n[listen]", "recording = \"strict\"\n[listen]", "`recording`"),
             ("\n[listen]", "allow_plaintext = true\n[listen]", "[listen]"),
             ("127.0.0.1:1\"", "127.0.0.1:2\"", "[listen]"),
+            ("[admin]", "[limits]\nmax_connections = 5000\n[admin]", "[limits]"),
+            ("[admin]", "[limits]\nmax_starting = 5\n[admin]", "[limits]"),
+            ("[admin]", "[shutdown]\ndrain = \"5s\"\n[admin]", "[shutdown]"),
+            ("[admin]", "[proxy_protocol]\npostgres = [\"10.0.0.0/8\"]\n[admin]", "[proxy_protocol]"),
             ("[admin]", "[admin]\nlisten = \"127.0.0.1:2\"", "[admin] `listen`"),
             ("[admin]\nadmins = [\"group:admin\"]\n", "", "[admin] `listen`"),
             ("\"1h\"", "\"2h\"", "[approvals]"),
@@ -177,6 +212,7 @@ hold_in_transaction = "allow"
         for (was, is) in [
             ("group:admin", "user:dba"),
             ("90d", "30d"),
+            ("\"allow\"", "\"allow\"\nidle_timeout = \"1h\"\nmax_session = \"12h\""),
             ("\"allow\"", "\"deny\"\nretention = { size = \"1GiB\" }"),
             ("\n[listen]", "# A line above all others.\n[listen]"),
         ] {

@@ -8,7 +8,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 use sluicegate_core::secret::SecretSource;
-use sluicegate_net::{ClientTls, TlsError, TlsMode};
+use sluicegate_net::{ClientTls, SessionLimits, TlsError, TlsMode};
 
 /// What PostgreSQL's TLS calls its protocol in ALPN, from version 17 on.
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>
@@ -73,6 +73,7 @@ pub struct Target {
     config: TargetConfig,
     address: Address,
     tls: Option<ClientTls>,
+    limits: SessionLimits,
 }
 
 impl Target {
@@ -80,8 +81,18 @@ impl Target {
     /// more. Blocking.
     pub fn prepare(config: &TargetConfig) -> Result<Vec<Self>, TlsError> {
         let tls = ClientTls::load(config.tls_mode(), config.ca.as_deref(), &[ALPN])?;
-        let at = |address: &Address| Self { config: config.clone(), address: address.clone(), tls: tls.clone() };
+        let at = |address: &Address| Self {
+            config: config.clone(),
+            address: address.clone(),
+            tls: tls.clone(),
+            limits: SessionLimits::default(),
+        };
         Ok(config.address.iter().map(at).collect())
+    }
+
+    /// The same, with bounds for its sessions.
+    pub fn within(self, limits: SessionLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Whether it is configured as the other one, and at the same address.
@@ -97,6 +108,10 @@ impl Target {
     /// As configured.
     pub fn config(&self) -> &TargetConfig {
         &self.config
+    }
+
+    pub(crate) fn limits(&self) -> SessionLimits {
+        self.limits
     }
 
     pub(crate) fn tls(&self) -> Option<&ClientTls> {

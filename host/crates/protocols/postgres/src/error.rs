@@ -1,7 +1,8 @@
 //! Why a connection ends before or during its session, with what its client may read about it.
 
-use std::io;
+use std::{io, time::Duration};
 
+use humantime::format_duration;
 use sluicegate_core::Refusal;
 
 use crate::{
@@ -65,6 +66,22 @@ pub enum SessionError {
     /// The gateway is stopping, and does not wait for approvals.
     #[error("the gateway is stopping")]
     StoppingOnHold,
+    /// It waited for its client for as long as its target allows.
+    #[error("the session was idle for {}, which its target's `idle_timeout` ends", format_duration(*after))]
+    Idle {
+        /// That long.
+        after: Duration,
+        /// Whether a transaction was open.
+        in_transaction: bool,
+    },
+    /// It lasted for as long as its target allows.
+    #[error("the session has lasted {}, which its target's `max_session` ends", format_duration(*after))]
+    Longest {
+        /// That long.
+        after: Duration,
+        /// Whether a command waited for people.
+        on_hold: bool,
+    },
 }
 
 impl SessionError {
@@ -101,6 +118,8 @@ impl SessionError {
                 "target-protocol"
             }
             Self::Stopping | Self::StoppingOnHold => "stopping",
+            Self::Idle { .. } => "idle",
+            Self::Longest { .. } => "longest",
         }
     }
 
@@ -138,6 +157,14 @@ impl SessionError {
                 "57P01",
                 "the gateway is shutting down; the command that waited for approval did not run, ask again in a moment",
             ),
+            Self::Idle { in_transaction: false, .. } => Some(("57P05", format!("{self}; connect again"))),
+            Self::Idle { in_transaction: true, .. } => {
+                Some(("25P03", format!("{self}, and its open transaction with it; connect again")))
+            }
+            Self::Longest { on_hold: false, .. } => Some(("57P01", format!("{self}; connect again"))),
+            Self::Longest { on_hold: true, .. } => {
+                Some(("57P01", format!("{self}; the command that waited for approval did not run, connect again")))
+            }
             Self::Stopping => fixed("57P01", "the gateway is shutting down; connect again in a moment"),
         }
     }

@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sluicegate_core::{Gate, GatedSession, SessionPermit, scope};
-use sluicegate_net::{Listener, MaybeTls, ServerTls, Slot, Stop};
+use sluicegate_net::{Listener, MaybeTls, ServerTls, Slot, Stop, is_loopback};
 use sluicegate_sql::{Analyser, Limits};
 use tokio::{net::TcpStream, time::Instant};
 
@@ -122,7 +122,7 @@ impl Server {
     /// Serves until stopping is asked for.
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: Stop) {
         listener
-            .run(stop, |socket, peer, slot, stop| {
+            .run(stop, move |socket, peer, slot, stop| {
                 let server = Arc::clone(&self);
                 async move { server.connection(socket, peer, slot, stop).await }
             })
@@ -130,7 +130,9 @@ impl Server {
     }
 
     async fn connection(&self, socket: TcpStream, peer: SocketAddr, slot: Slot, stop: Stop) {
-        let plaintext = self.parts.allow_plaintext || peer.ip().to_canonical().is_loopback();
+        // Behind a proxy both ways are to stay on this machine, as far as they are known.
+        let local = is_loopback(peer.ip()) && socket.peer_addr().is_ok_and(|hop| is_loopback(hop.ip()));
+        let plaintext = self.parts.allow_plaintext || local;
         let deadline = Instant::now() + START_TIMEOUT;
         match handshake::receive(socket, self.parts.tls.as_deref(), plaintext, deadline).await {
             Ok(Request::Cancel { pid, key }) => {
@@ -212,7 +214,8 @@ impl Server {
         };
         let (shared, reading) = (Arc::clone(&place.shared), lease.as_ref().map(Lease::reading));
         let machine = Machine::new(gated, shared, upstream.parameters.clone(), &params.settings, reading);
-        let ended = session::run(stream, upstream, lease, machine, &self.registry, stop).await;
+        let limits = place.route.target().limits();
+        let ended = session::run(stream, upstream, lease, machine, &self.registry, limits, stop).await;
         if let Err(error) = &ended
             && error.is_targets_doing()
         {

@@ -5,7 +5,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
-use sluicegate_net::{MaybeTls, Stop};
+use sluicegate_net::{Lifetime, MaybeTls, Over, SessionLimits, Stop};
 
 use crate::{
     codec::message,
@@ -34,8 +34,10 @@ const LAST_ANSWER: Duration = Duration::from_secs(10);
 const LAST_WRITE: Duration = Duration::from_secs(60 * 60);
 /// So long a client may take to read what is still to be said to it at the end.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// The same where the gateway is about to stop: less than what [`Stop::overdue`] leaves.
+/// The same where the gateway is about to stop, and how long cancelling what runs may take before: together
+/// less than what [`Stop::overdue`] leaves.
 const HASTY_WORDS: Duration = Duration::from_secs(1);
+const HASTY_CANCEL: Duration = Duration::from_millis(500);
 
 /// Runs a session to its end. The end is recorded, whatever it is.
 pub async fn run(
@@ -44,6 +46,7 @@ pub async fn run(
     lease: Option<Lease>,
     mut machine: Machine,
     registry: &Registry,
+    limits: SessionLimits,
     mut stop: Stop,
 ) -> Result<(), SessionError> {
     let Upstream { stream, read_ahead, cancel, .. } = upstream;
@@ -59,7 +62,7 @@ pub async fn run(
             let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new(), metrics.to_client());
             let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead, metrics.to_target());
             let machine = &mut machine;
-            let lull = Lull::new(LULL);
+            let (lull, lifetime) = (Lull::new(LULL), Lifetime::new(limits));
             let cancel = Arc::clone(&cancel);
             let mut session = Session {
                 client,
@@ -69,6 +72,7 @@ pub async fn run(
                 machine,
                 out,
                 lull,
+                lifetime,
                 cancel,
                 gone: false,
                 cancels: 0,
@@ -121,6 +125,7 @@ struct Session<'a> {
     machine: &'a mut Machine,
     out: Outbox,
     lull: Lull,
+    lifetime: Lifetime,
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
@@ -149,6 +154,8 @@ enum Ready {
     HoldOver,
     /// Nothing has happened for a while.
     Lull,
+    /// The session has been idle, or has lasted, for as long as it may.
+    Over(Over),
     Stop,
     /// The client is gone, and the target says nothing.
     Silence,
@@ -200,7 +207,17 @@ impl Session<'_> {
                     return Ok(leaving.unwrap_or_else(|| GONE.into()));
                 }
                 (Ready::Stop, _) if self.machine.is_on_hold() => return Err(SessionError::StoppingOnHold),
-                (Ready::Stop, _) => return Err(SessionError::Stopping),
+                (Ready::Stop, _) => {
+                    Box::pin(self.cut_short()).await;
+                    return Err(SessionError::Stopping);
+                }
+                (Ready::Over(Over::Idle(after)), _) => {
+                    return Err(SessionError::Idle { after, in_transaction: self.machine.is_in_transaction() });
+                }
+                (Ready::Over(Over::Longest(after)), _) => {
+                    Box::pin(self.cut_short()).await;
+                    return Err(SessionError::Longest { after, on_hold: self.machine.is_on_hold() });
+                }
                 (Ready::HoldOver, leaving) => {
                     self.leaving = leaving;
                     Box::pin(self.machine.decide_held(&mut self.out)).await?;
@@ -259,6 +276,17 @@ impl Session<'_> {
         true
     }
 
+    /// The session ends while something may still run. That is cancelled, or its locks would outlive the
+    /// session.
+    async fn cut_short(&mut self) {
+        if self.machine.waits_for_client() || self.machine.is_on_hold() {
+            return;
+        }
+        if !matches!(tokio::time::timeout(HASTY_CANCEL, self.cancel.cancel()).await, Ok(Ok(()))) {
+            tracing::warn!("what a session that ends was doing could not be cancelled at the target");
+        }
+    }
+
     async fn receive_from_server(&mut self) -> Result<(), SessionError> {
         self.server.hungry = false;
         let mut progress = false;
@@ -308,13 +336,14 @@ impl Session<'_> {
     }
 
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
-        let Self { client, to_client, server, to_server, machine, out, lull, gone, leaving, .. } = self;
+        let Self { client, to_client, server, to_server, machine, out, lull, lifetime, gone, leaving, .. } = self;
         let (for_client, for_server) = out.queues();
         let writes_client = !*gone && to_client.has_work(for_client);
         let writes_server = to_server.has_work(for_server);
         let reads_client = client.hungry && !*gone && leaving.is_none();
         let patience = || if machine.runs_a_write() { LAST_WRITE } else { LAST_ANSWER };
         let patience = (*gone || leaving.is_some()).then(patience);
+        lifetime.set_idle(machine.waits_for_client() && !writes_client && !writes_server);
         let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes_client && !writes_server;
         tokio::select! {
             biased;
@@ -333,6 +362,7 @@ impl Session<'_> {
             () = machine.hold_over() => Ok(Ready::HoldOver),
             // A look around every few seconds would begin the silence anew.
             () = lull.fell(), if patience.is_none() => Ok(Ready::Lull),
+            over = lifetime.over() => Ok(Ready::Over(over)),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
             () = silence(patience) => Ok(Ready::Silence),
         }

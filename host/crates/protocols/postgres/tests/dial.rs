@@ -98,6 +98,19 @@ async fn every_way_to_log_in() {
     }
 }
 
+/// A target that vanished without a word is found by the system, as clients are.
+#[tokio::test]
+async fn connections_to_targets_are_kept_alive() {
+    use rustix::net::sockopt;
+    let server = server();
+    let up = dialled(&attempt(&server, "trusted", ""), &[]).await.unwrap();
+    let socket = up.stream.get_ref();
+    let seconds = Duration::from_secs;
+    assert_eq!((sockopt::socket_keepalive(socket), sockopt::tcp_nodelay(socket)), (Ok(true), Ok(true)));
+    let probes = (sockopt::tcp_keepidle(socket), sockopt::tcp_keepintvl(socket), sockopt::tcp_keepcnt(socket));
+    assert_eq!(probes, (Ok(seconds(60)), Ok(seconds(15)), Ok(4)));
+}
+
 #[tokio::test]
 async fn the_target_learns_who_it_is() {
     let server = server();

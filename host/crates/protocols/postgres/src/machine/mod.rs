@@ -248,9 +248,19 @@ impl Machine {
 
     /// Nothing has happened for a while: what the policies hold is given back where nothing is under way.
     pub fn rest(&mut self) {
-        if self.waiting.is_empty() && self.deferred.is_none() {
+        if self.waits_for_client() {
             self.gate.rest();
         }
+    }
+
+    /// Whether it is the client's turn: everything it asked for is answered.
+    pub fn waits_for_client(&self) -> bool {
+        self.waiting.is_empty() && self.deferred.is_none()
+    }
+
+    /// Whether a transaction is open, or a batch that is one.
+    pub fn is_in_transaction(&self) -> bool {
+        self.status != Status::Idle || self.open
     }
 
     /// Whether the session may end now without its connection, for as far as is known DISCARD ALL takes away
