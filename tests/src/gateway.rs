@@ -51,9 +51,14 @@ impl Gateway {
         self.port
     }
 
+    /// The TCP port of its administration API.
+    pub fn admin_port(&self) -> u16 {
+        self.admin.expect("the test's gateway serves an API")
+    }
+
     /// Its administration API, called without credentials. It has one where [`Builder::admin`] gave it one.
     pub fn api(&self) -> Api {
-        Api::on_port(self.admin.expect("the test's gateway serves an API"))
+        Api::on_port(self.admin_port())
     }
 
     /// The same on the socket of whoever runs it.

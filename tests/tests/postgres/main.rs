@@ -3,6 +3,7 @@
 mod agreement;
 mod approvals;
 mod conditions;
+mod connections;
 mod copy;
 mod crashes;
 mod cursors;
@@ -25,6 +26,7 @@ mod record;
 mod reload;
 mod simple;
 mod startup;
+mod supervised;
 mod tls;
 mod tools;
 mod traces;

@@ -4,7 +4,7 @@
 use std::{
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sluicegate_tests::{
@@ -15,7 +15,7 @@ use sluicegate_tests::{
     wire::{Wire, errors_of, rows_of},
 };
 
-use crate::{database, open, record::newest};
+use crate::{connections::nothing_runs, database, open, record::newest};
 
 #[test]
 fn a_burst_of_logins_never_calls_a_right_secret_wrong() {
@@ -87,6 +87,50 @@ fn a_session_in_a_transaction_is_told_and_recorded_when_the_gateway_stops() {
 }
 
 #[test]
+fn what_still_runs_when_the_drain_is_over_is_told_and_cancelled() {
+    let database = database();
+    let mut gateway = Gateway::before(&database).table("shutdown", "drain = \"4s\"").start();
+    let (mut idle, _) = Wire::login(&gateway.alice());
+    let (mut finishing, _) = Wire::login(&gateway.alice());
+    let (mut endless, _) = Wire::login(&gateway.alice());
+    finishing.send('Q', b"SELECT 1 FROM pg_sleep(1)\0");
+    endless.send('Q', b"UPDATE orders SET id = id WHERE pg_sleep(60) IS NULL\0");
+    let begun = Instant::now();
+    signal(&gateway, "TERM");
+    assert_eq!(errors_of(&idle.read_until("E")), ["57P01"]);
+    assert!(Wire::try_login(&gateway.alice()).is_none(), "nobody is let in any more");
+    let answers = finishing.read_until("E");
+    assert_eq!((rows_of(&answers).len(), errors_of(&answers)), (1, vec!["57P01".to_owned()]));
+    assert_eq!(errors_of(&endless.read_until("E")), ["57P01"]);
+    assert!(endless.is_closed_by_server() && begun.elapsed() >= Duration::from_secs(2));
+    nothing_runs(&database, "UPDATE orders");
+    eventually("the gateway ends", Duration::from_secs(20), || !gateway.is_running());
+    assert!(gateway.log().contains("sessions that go on are told to end"), "{}", gateway.log());
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_when_its_files_change_and_a_bad_one_is_not() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let gateway = Gateway::before(&database()).admin().tls(old.issue("127.0.0.1")).start();
+    let served = |authority: &Authority| {
+        let path = gateway.folder().join("ca.pem");
+        std::fs::write(&path, authority.pem()).unwrap();
+        let authority = Some(path.display().to_string());
+        Endpoint { sslmode: "verify-full", authority, ..gateway.alice() }.psql("SELECT 1").status.success()
+    };
+    let (certificate, key) = new.issue("127.0.0.1");
+    std::fs::write(gateway.folder().join("gate.pem"), certificate).unwrap();
+    gateway.wait_for_log(0, "the changed certificate is refused, and the one before stays in force");
+    assert!(served(&old) && !served(&new));
+    std::fs::write(gateway.folder().join("gate.key"), key).unwrap();
+    // That of the API too.
+    eventually("both certificates are reloaded", Duration::from_secs(20), || {
+        gateway.log().matches("TLS certificate reloaded").count() == 2
+    });
+    assert!(served(&new) && !served(&old));
+}
+
+#[test]
 fn a_renewed_certificate_is_taken_on_a_hangup() {
     let (old, new) = (Authority::new(), Authority::new());
     let gateway = Gateway::before(&database()).tls(old.issue("127.0.0.1")).start();
@@ -107,7 +151,7 @@ fn a_renewed_certificate_is_taken_on_a_hangup() {
     trusting(&old, "old.pem").failed();
 }
 
-fn signal(gateway: &Gateway, name: &str) {
+pub fn signal(gateway: &Gateway, name: &str) {
     let status = Command::new("kill").args([format!("-{name}"), gateway.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
