@@ -3,8 +3,8 @@
 use sluicegate_tests::{
     Bystander, Database, Fault, Gateway, Relay,
     builder::Builder,
-    programs::free_port,
-    wire::{Wire, message, tags_of},
+    programs::{eventually, free_port},
+    wire::{Wire, code, message, tags_of},
 };
 
 use crate::{SOON, calm, database, error_in, last_words, with_calm};
@@ -83,6 +83,37 @@ fn a_target_that_dies_in_the_middle_of_a_value_does_not_have_its_error_taken_for
     assert!(bytes.ends_with(b"xxxxxxxx"), "{:?}", String::from_utf8_lossy(&bytes[bytes.len() - 200..]));
     gateway.wait_for_log(0, "the target cut the session off");
     bystander.is_unharmed();
+}
+
+#[test]
+fn a_target_that_stalls_can_be_cancelled_and_is_left_when_the_client_goes() {
+    let (database, relay, gateway) = relayed(false);
+    let mut bystander = Bystander::at(&gateway, calm(&gateway));
+    relay.breaks(BEGINNING, Fault::Stall);
+    let (mut wire, greeting) = Wire::login(&gateway.alice());
+    // The server has sent all that it can send until it is cancelled.
+    let sleeping =
+        "SELECT CASE n WHEN 600 THEN pg_sleep(600)::text ELSE repeat('x', 1000) END FROM generate_series(1, 600) n";
+    wire.send('Q', &[sleeping.as_bytes(), &[0]].concat());
+    wire.read_until("D");
+    eventually("the target stalls", SOON, || relay.happened() == 1);
+    let running = || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE 'SELECT CASE n%'";
+        database.administer(sql).trim() == "1"
+    };
+    assert!(running());
+    bystander.works();
+    let key = greeting.iter().find(|message| message.tag == 'K').expect("a key to cancel by");
+    let mut canceller = Wire::connect(gateway.port());
+    canceller.send_packet(&[&code::CANCEL.to_be_bytes()[..], &key.body].concat());
+    assert!(canceller.is_closed_by_server());
+    eventually("the query is cancelled at the target", SOON, || !running());
+    // The word of it does not come through. When the client goes, the gateway does not wait for it.
+    drop(wire);
+    gateway.wait_for_log(0, "it is given up");
+    bystander.is_unharmed();
+    relay.heals();
+    assert_eq!(gateway.alice().psql("SELECT 1").ok().trim(), "1");
 }
 
 #[test]

@@ -47,9 +47,10 @@ fn the_client_that_a_proxy_names_is_recorded() {
     let mut wire = connect(&gateway, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
     wire.greet(&gateway.alice(), code::V3_0, &[]);
     drop(wire);
-    let clients = gateway.json(&["sessions", "list"]).to_string();
-    assert!(clients.contains("127.9.8.7:54321"), "{clients}");
-    assert!(clients.contains("127.0.0.1:"), "{clients}");
+    eventually("both clients are recorded", Duration::from_secs(5), || {
+        let clients = gateway.json(&["sessions", "list"]).to_string();
+        clients.contains("127.9.8.7:54321") && clients.contains("127.0.0.1:")
+    });
 }
 
 #[test]

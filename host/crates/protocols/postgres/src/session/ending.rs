@@ -1,0 +1,96 @@
+//! How a session ends: what is still said to either side, and what must not go on without it.
+
+use std::{io, time::Duration};
+
+use super::Session;
+use crate::{codec::message, error::SessionError, machine::Queue};
+
+/// Why a session ends whose client went without a goodbye.
+pub(super) const GONE: &str = "the client closed the connection";
+/// So long a client may take to read what is still to be said to it at the end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// The same where the gateway is about to stop, and how long cancelling what runs may take before: together
+/// less than what [`Stop::overdue`] leaves.
+const HASTY_WORDS: Duration = Duration::from_secs(1);
+const HASTY_CANCEL: Duration = Duration::from_millis(500);
+
+impl Session<'_> {
+    /// The client went without a goodbye. Once everything that it sent has been sent on, so is a
+    /// goodbye. What it was reading need not go on at the target; what it was writing ends as it would
+    /// without a gateway. A command that waits for people will not run, nor what was sent after it.
+    pub(super) async fn leave(&mut self) -> Result<(), SessionError> {
+        self.out.client = Queue::default();
+        if self.leaving.is_some() {
+            Box::pin(self.cancel_reading(1)).await;
+            return Ok(());
+        }
+        if self.machine.is_suspended() {
+            Box::pin(self.machine.abandon_held(GONE)).await?;
+        } else if self.machine.is_deferring() || !self.client.starved {
+            return Ok(());
+        }
+        if self.client.decoder.is_inside() {
+            // The target would take a goodbye for more of the message that the client did not finish.
+            self.to_server.end();
+        } else {
+            self.out.own(message::message(b'X', |_| {}));
+        }
+        self.leaving = Some(GONE.into());
+        Ok(())
+    }
+
+    /// Stops what the target only reads for a client that has gone, once all that it is to hear is sent.
+    /// Says whether it did; `most` is how often it may have been done then.
+    pub(super) async fn cancel_reading(&mut self, most: u8) -> bool {
+        let only_reads = self.machine.runs_a_read() && !self.machine.runs_a_write();
+        let sent = !self.to_server.has_work(self.out.queues().1);
+        if !only_reads || !sent || self.cancels >= most {
+            return false;
+        }
+        self.cancels += 1;
+        if let Err(error) = self.cancel.cancel().await {
+            tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
+        }
+        true
+    }
+
+    /// The session ends while something may still run. That is cancelled, or its locks would outlive the
+    /// session.
+    pub(super) async fn cut_short(&mut self) {
+        if self.machine.waits_for_client() || self.machine.is_on_hold() {
+            return;
+        }
+        if !matches!(tokio::time::timeout(HASTY_CANCEL, self.cancel.cancel()).await, Ok(Ok(()))) {
+            tracing::warn!("what a session that ends was doing could not be cancelled at the target");
+        }
+    }
+
+    /// The target closed its connection: the client gets what it said last.
+    pub(super) async fn target_closed(&mut self) -> Result<String, SessionError> {
+        if !self.machine.heard_fatal() {
+            return Err(SessionError::TargetClosed);
+        }
+        self.rest_to_client(LAST_WORDS).await.map_err(SessionError::Client)?;
+        Ok("the target ended the session".into())
+    }
+
+    /// Has the client read what was said before the error, so that it can be told of it: in the middle of
+    /// a message it would not understand.
+    pub(super) async fn conclude(&mut self, error: SessionError) -> SessionError {
+        let stops = matches!(error, SessionError::Stopping | SessionError::StoppingOnHold);
+        let limit = if stops { HASTY_WORDS } else { LAST_WORDS };
+        let inside = self.server.decoder.is_inside() && self.machine.passes_rest();
+        let whole = !self.gone && !inside && self.rest_to_client(limit).await.is_ok();
+        if whole { error } else { SessionError::Untold(Box::new(error)) }
+    }
+
+    async fn rest_to_client(&mut self, limit: Duration) -> io::Result<()> {
+        let rest = async {
+            while self.to_client.has_work(&self.out.client) {
+                self.to_client.write(&mut self.out.client).await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limit, rest).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
