@@ -10,6 +10,7 @@ use sluicegate_core::sql::Usage;
 use sqlparser::{
     ast::{Expr, Query, Statement as Tree, TableFactor, Visit, Visitor},
     dialect::PostgreSqlDialect,
+    keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::Token,
 };
@@ -25,6 +26,12 @@ const STACK_ADDED: usize = 2 * 1024 * 1024;
 
 /// Stack that dropping a tree may need for each of its tokens.
 const DROP_STACK_PER_TOKEN: usize = 512;
+
+/// The most joins that one statement may have: where they are nested without parentheses, the parser goes one
+/// level deeper for each, and its own limit does not count these.
+const MAX_JOINS: usize = 1000;
+/// Stack that the parser may need for each of them.
+const STACK_PER_JOIN: usize = 32 * 1024;
 
 /// Levels of sqlparser's recursion for one level of nesting in the text.
 const PARSER_LEVELS: usize = 6;
@@ -75,7 +82,11 @@ impl<'a, 'f> Reader<'a, 'f> {
         limits: &Limits,
         read: impl FnOnce(&mut Self, &Tree) -> Read<T>,
     ) -> Read<T> {
-        let stack = STACK_LEFT + tokens.len() * DROP_STACK_PER_TOKEN;
+        let joins = tokens.iter().filter(|token| is_join(token)).count();
+        if joins > MAX_JOINS {
+            return Err(format!("it has more than {MAX_JOINS} joins"));
+        }
+        let stack = STACK_LEFT + tokens.len() * DROP_STACK_PER_TOKEN + joins * STACK_PER_JOIN;
         stacker::maybe_grow(stack, stack * 2, || {
             let tree = parse(tokens, limits)?;
             let value = read(self, &tree)?;
@@ -128,6 +139,10 @@ impl Visitor for Census {
 /// The refusal of syntax that PostgreSQL does not have or that is not read here.
 pub(crate) fn foreign<T>(what: &str) -> Read<T> {
     Err(format!("{what} cannot be analysed"))
+}
+
+fn is_join(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.keyword == Keyword::JOIN)
 }
 
 fn parse(tokens: Vec<Token>, limits: &Limits) -> Read<Tree> {

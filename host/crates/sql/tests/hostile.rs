@@ -167,6 +167,22 @@ fn chains_do_not_overflow_the_stack() {
 }
 
 /// Depth within the limits costs time in proportion, not more.
+/// Joins whose conditions never come nest without parentheses.
+#[test]
+fn joins_that_nest_are_bounded() {
+    for join in
+        [" join people u3ing (id)", " join on", " left join people as using", " cross join a", " inner join a"]
+    {
+        for (times, bounded) in [(1000, true), (1001, false), (12_000, false)] {
+            let found = reason(&format!("select * from people a{}", join.repeat(times)));
+            let refused = found.as_deref().is_some_and(|reason| reason.contains("more than 1000 joins"));
+            assert_eq!(refused, !bounded, "{times} x {join}: {found:?}");
+        }
+    }
+    let united = vec!["select 1 from people a join people b on true"; 500].join(" union all ");
+    assert_eq!(reason(&united), None);
+}
+
 #[test]
 fn nesting_within_the_limits_is_quick() {
     let nests = [

@@ -47,7 +47,8 @@ pub fn masks(data: &[u8]) {
     }
     match mask {
         Mask::Redact | Mask::Replace(_) => tells_nothing(case, &masked),
-        Mask::Hash if value.len() >= TELLING => {
+        // What cannot be hashed has its type's constant, which may be like a value that is none of its type.
+        Mask::Hash if value.len() >= TELLING && !is_redacted(case, &masked) => {
             assert!(!masked.windows(value.len()).any(|window| window == value), "{value:?} is in its hash");
         }
         Mask::Partial(keep) => partial(case, &masked, keep as usize),
