@@ -170,12 +170,11 @@ fn chains_do_not_overflow_the_stack() {
 /// Joins whose conditions never come nest without parentheses.
 #[test]
 fn joins_that_nest_are_bounded() {
-    for join in
-        [" join people u3ing (id)", " join on", " left join people as using", " cross join a", " inner join a"]
+    for join in [" join people u3ing (id)", " join on", " left join people as using", " cross join a", " inner join a"]
     {
-        for (times, bounded) in [(1000, true), (1001, false), (12_000, false)] {
+        for (times, bounded) in [(1000, true), (1001, false), (8_000, false)] {
             let found = reason(&format!("select * from people a{}", join.repeat(times)));
-            let refused = found.as_deref().is_some_and(|reason| reason.contains("more than 1000 joins"));
+            let refused = found.as_deref().is_some_and(|reason| reason.contains("has more than"));
             assert_eq!(refused, !bounded, "{times} x {join}: {found:?}");
         }
     }
