@@ -174,7 +174,7 @@ fn joins_that_nest_are_bounded() {
     {
         for (times, bounded) in [(1000, true), (1001, false), (8_000, false)] {
             let found = reason(&format!("select * from people a{}", join.repeat(times)));
-            let refused = found.as_deref().is_some_and(|reason| reason.contains("has more than"));
+            let refused = found.as_deref().is_some_and(|reason| reason.contains("joins") || reason.contains("tokens"));
             assert_eq!(refused, !bounded, "{times} x {join}: {found:?}");
         }
     }
