@@ -14,6 +14,7 @@
 //! | `p`, session, approval          | nothing: the approvals of a session                          |
 //! | `r`, session                    | when retention removed the session, and its last head        |
 //! | `x`, session                    | nothing: a removed session whose blocks are still going      |
+//! | `m`                             | how often the store was flushed, 8 bytes; see `mark.rs`      |
 //!
 //! MessagePack maps carry field names: a field may be added with a default and the format stays.
 //! Format 1 had blocks without hashes under `b`; see `upgrade.rs`.
@@ -31,6 +32,8 @@ use crate::{
 pub(crate) const VERSION: u32 = 2;
 /// Where that number is kept.
 pub(crate) const VERSION_KEY: &[u8] = b"v";
+/// Where the store keeps the number of its mark.
+pub(crate) const MARK_KEY: &[u8] = b"m";
 /// What the key of a block begins with.
 pub(crate) const BLOCK: u8 = b'e';
 /// What the key of a head begins with.

@@ -15,6 +15,7 @@ mod export;
 mod format;
 mod keyfile;
 mod live;
+mod mark;
 pub mod proof;
 mod read;
 mod recorder;

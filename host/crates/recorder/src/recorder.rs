@@ -74,8 +74,8 @@ impl SledRecorder {
         let inbox = Arc::new(inbox);
         let shared = Arc::new(Shared::new());
         let (store, writer) = unless_damaged(|| {
-            let (store, key) = Store::open(data_dir)?;
-            let writer = Writer::start(store.clone(), key, outbox, Arc::clone(&shared), pace)?;
+            let (store, key, mark) = Store::open(data_dir)?;
+            let writer = Writer::start(store.clone(), key, mark, outbox, Arc::clone(&shared), pace)?;
             Ok((store, writer))
         })?;
         store.attach(Arc::downgrade(&inbox));

@@ -20,6 +20,7 @@ use crate::{
     error::StoreError,
     format::{self, BLOCK, HEAD, VERSION, VERSION_KEY},
     keyfile, live,
+    mark::Mark,
     proof::{PublicKey, SignedHead, SigningKey},
     shared::Message,
     upgrade,
@@ -52,30 +53,31 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store under `data_dir` for the writer, with the key that signs; makes both if there are
-    /// none, and brings a store of an older format up to date.
-    pub(crate) fn open(data_dir: &Path) -> Result<(Self, SigningKey), StoreError> {
+    /// Opens the store under `data_dir` for the writer, with the key that signs and its mark; makes them if
+    /// there are none, and brings a store of an older format up to date.
+    pub(crate) fn open(data_dir: &Path) -> Result<(Self, SigningKey, Mark), StoreError> {
         let folder = data_dir.join(FOLDER);
         let refuse = |source| StoreError::Folder { path: folder.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(refuse)?;
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(refuse)?;
         let lock = lock(folder.join("lock"), data_dir)?;
-        let was_here = data_dir.join(keyfile::PUBLIC_KEY_FILE).exists();
         let key = keyfile::load_or_make(data_dir)?;
         let store = Self::with(open_sled(&folder)?, &folder, lock, *key.public())?;
-        match version(&store.0.db)? {
+        let found = version(&store.0.db)?;
+        let mark = Mark::open(&store, data_dir)?;
+        if mark.tells_loss() {
+            tracing::error!(
+                "the record lacks what was on disk before: its files were damaged, removed or replaced by older ones; it goes on with what is left"
+            );
+        }
+        match found {
             None => {
-                if was_here {
-                    tracing::error!(
-                        "the record is empty, though one was kept under this data folder before: if nobody removed it, its files are damaged; restore the data folder from a backup"
-                    );
-                }
                 store.0.db.insert(VERSION_KEY, &VERSION.to_be_bytes())?;
             }
             Some(VERSION) => {}
             Some(_) => upgrade::run(&store, &key)?,
         }
-        Ok((store, key))
+        Ok((store, key, mark))
     }
 
     /// Opens the store for reading alone, where no gateway has it open. Never makes one. Blocks on

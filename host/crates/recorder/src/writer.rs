@@ -24,6 +24,7 @@ use crate::{
     approvals::Index,
     error::StoreError,
     live::Live,
+    mark::Mark,
     proof::SigningKey,
     recorder::Pace,
     recovery,
@@ -49,6 +50,7 @@ const REST: Duration = Duration::from_millis(50);
 pub(crate) struct Writer {
     pub(crate) store: Store,
     key: SigningKey,
+    mark: Mark,
     inbox: Receiver<Message>,
     shared: Arc<Shared>,
     live: HashMap<SessionId, Live>,
@@ -79,6 +81,7 @@ impl Writer {
     pub(crate) fn start(
         store: Store,
         key: SigningKey,
+        mark: Mark,
         inbox: Receiver<Message>,
         shared: Arc<Shared>,
         pace: Pace,
@@ -87,6 +90,7 @@ impl Writer {
             sizes: Sizes::load(&store)?,
             store,
             key,
+            mark,
             inbox,
             shared,
             live: HashMap::new(),
@@ -246,8 +250,10 @@ impl Writer {
             }
         }
         let began = Instant::now();
+        self.mark.advance(&mut self.batch);
         self.write()?;
         self.store.sync()?;
+        self.mark.note().map_err(StoreError::Sync)?;
         self.shared.metrics.flushed(began.elapsed());
         self.unsynced = None;
         for done in self.waiting.drain(..) {
