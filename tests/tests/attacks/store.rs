@@ -81,25 +81,36 @@ const DAMAGES: [(&str, Damage); 7] = [
     ("it is empty", Vec::clear),
 ];
 
-/// How many sessions the store holds before it is damaged.
-const SESSIONS: usize = 20;
+/// How many sessions the store holds before it is damaged, each with this many commands.
+const SESSIONS: u64 = 20;
+const COMMANDS: u64 = 20;
 
-/// The files of the store.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<_> = fs::read_dir(folder).expect("our own folder").flatten().map(|entry| entry.path()).collect();
-    found.retain(|path| path.is_file() && path.file_name().is_some_and(|name| name != "lock"));
+/// The files of the store, and its mark.
+fn files(data: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found: Vec<_> = fs::read_dir(data.join("record"))
+        .expect("our own folder")
+        .map(|entry| entry.expect("our own folder").path())
+        .filter(|path| path.is_file() && !path.ends_with("lock"))
+        .chain([data.join("record.mark")])
+        .collect();
     found.sort();
-    found
+    found.into_iter().map(|path| (path.clone(), fs::read(&path).expect("our own file"))).collect()
+}
+
+/// How many commands the record has, of all sessions that are listed.
+fn recorded(gateway: &Gateway) -> u64 {
+    let listed = gateway.json(&["sessions", "list", "--limit", "1000"]);
+    listed["items"].as_array().expect("items").iter().filter_map(|session| session["commands"].as_u64()).sum()
 }
 
 #[test]
 fn a_damaged_store_is_refused_in_one_sentence_or_served_with_a_loud_line() {
     let database = database();
     let mut gateway = Gateway::before(&database).top("recording = \"strict\"").start();
-    let sessions: Vec<_> = (0..SESSIONS as u64)
+    let sessions: Vec<_> = (0..SESSIONS)
         .map(|session| {
             let (mut wire, _) = Wire::login(&gateway.alice());
-            for text in 0..20 {
+            for text in 0..COMMANDS {
                 wire.send('Q', &statement(session * 100 + text));
                 wire.read_until("Z");
             }
@@ -109,48 +120,45 @@ fn a_damaged_store_is_refused_in_one_sentence_or_served_with_a_loud_line() {
     // Two are open when the gateway is killed, so that there is something to put right.
     sessions.into_iter().skip(2).for_each(drop);
     gateway.kill();
-    let folder = gateway.folder().join("data/record");
-    let whole: Vec<_> =
-        files(&folder).into_iter().map(|path| (path.clone(), fs::read(path).expect("our own"))).collect();
+    let data = gateway.folder().join("data");
+    let whole = files(&data);
     assert!(whole.iter().any(|(path, bytes)| path.ends_with("db") && bytes.len() > 100_000), "the store holds little");
+    let restore = || {
+        fs::remove_dir_all(data.join("record"))
+            .and_then(|()| fs::create_dir(data.join("record")))
+            .expect("our own folder");
+        whole.iter().for_each(|(path, bytes)| fs::write(path, bytes).expect("our own file"));
+    };
     for (path, bytes) in &whole {
         for (what, damage) in DAMAGES {
-            let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
-            fs::remove_dir_all(&folder).and_then(|()| fs::create_dir(&folder)).expect("our own folder");
-            for (path, bytes) in &whole {
-                fs::write(path, bytes).expect("our own folder");
-            }
+            restore();
             let mut damaged = bytes.clone();
             damage(&mut damaged);
-            fs::write(path, &damaged).expect("our own folder");
+            fs::write(path, &damaged).expect("our own file");
             let from = gateway.log().len();
             let serves = gateway.try_start_again("exec");
-            let mut kept = 0;
+            let kept = if serves { recorded(&gateway) } else { 0 };
             if serves {
                 assert_eq!(gateway.alice().psql("SELECT 1").ok().trim(), "1");
-                // What was just recorded is listed once it is written.
-                for _ in 0..20 {
-                    let listed = gateway.json(&["sessions", "list", "--limit", "1000"]);
-                    kept = listed["items"].as_array().expect("items").len();
-                    if kept > SESSIONS {
-                        break;
-                    }
-                    std::thread::sleep(std::time::Duration::from_millis(100));
-                }
                 gateway.stop(SOON);
             }
             let said = gateway.log()[from..].to_owned();
-            println!("{name}: {what}: serves {serves} with {kept} sessions");
-            assert!(!said.contains("panicked"), "{name}: {what}: {said}");
-            let last = said.lines().last().unwrap_or_default();
+            let case = format!("{}: {what}: serves {serves} with {kept} commands: {said}", path.display());
+            assert!(!said.contains("panicked"), "{case}");
             if serves {
-                assert!(kept >= SESSIONS || said.contains("ERROR"), "{name}: {what}: {said}");
+                assert!(kept == SESSIONS * COMMANDS || said.contains("ERROR"), "{case}");
             } else {
+                let last = said.lines().last().unwrap_or_default();
                 assert!(
                     last.starts_with("error: ") && last.contains("restore the data folder from a backup"),
-                    "{name}: {what}: {said}"
+                    "{case}"
                 );
             }
         }
     }
+    restore();
+    let from = gateway.log().len();
+    gateway.start_again();
+    assert_eq!(recorded(&gateway), SESSIONS * COMMANDS);
+    assert!(!gateway.log()[from..].contains("ERROR"), "what is whole is not told to be damaged");
 }
