@@ -1,7 +1,7 @@
 //! `[log]` and `[telemetry]`: how log lines look, how much is logged, and who gets traces.
 
 use serde::Deserialize;
-use sluicegate_telemetry::{Endpoint, EndpointError};
+use sluicegate_telemetry::Endpoint;
 use toml::{Spanned, de::DeValue};
 
 use super::{parse::Reader, report::Problem, section};
@@ -28,10 +28,7 @@ impl Reader<'_> {
         match otlp_endpoint.get_ref().parse::<Endpoint>() {
             Ok(endpoint) => Some(endpoint),
             Err(error) => {
-                let problem = Problem::error(error.to_string()).at(otlp_endpoint.span());
-                let help = "write the address of a collector that takes OTLP over HTTP: `http://127.0.0.1:4318`";
-                let problem = problem.help(help);
-                self.report.push(if error == EndpointError::Credentials { problem.conceal() } else { problem });
+                self.report.push(Problem::error(error.to_string()).at(otlp_endpoint.span()).help(error.help()));
                 None
             }
         }

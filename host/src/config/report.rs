@@ -22,6 +22,8 @@ const MAX_LINE: usize = 160;
 
 /// Beside the protocols' own, the keys whose values are not shown.
 const SECRET_KEYS: &[&str] = &["secret_hash", "secret"];
+/// The keys of URLs. These may hold a password, whatever is written there.
+const URL_KEYS: &[&str] = &["otlp_endpoint", "url"];
 
 /// How grave a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -199,13 +201,14 @@ impl Report {
 }
 
 /// A line as it may be shown. What is assigned to a secret's key is left out unless it only says where
-/// the secret is, and where the problem conceals, also what is assigned after byte `from`.
+/// the secret is; so is what is assigned to a URL's, and where the problem conceals, after byte `from`.
 fn shown(line: &str, conceal_from: Option<usize>) -> String {
     let assigned = |key_at: usize| line.get(key_at..)?.find('=').map(|at| key_at + at + 1);
     let is_literal = |at: &usize| !line.get(*at..).unwrap_or_default().trim_start().starts_with('{');
     let keys = PROTOCOLS.iter().flat_map(|protocol| protocol.secret_keys).chain(SECRET_KEYS);
-    let secret = keys.filter_map(|key| line.find(key)).filter_map(assigned).filter(is_literal).min();
-    let cut = conceal_from.and_then(assigned).into_iter().chain(secret).min();
+    let secret = keys.filter_map(|key| line.find(key)).filter_map(assigned).filter(is_literal);
+    let url = URL_KEYS.iter().filter_map(|key| line.find(key)).filter_map(assigned);
+    let cut = conceal_from.and_then(assigned).into_iter().chain(secret).chain(url).min();
     let (kept, tail) = match cut {
         Some(at) => (line.get(..at).unwrap_or_default(), " ..."),
         None => (line, ""),

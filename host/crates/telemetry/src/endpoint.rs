@@ -18,9 +18,21 @@ pub enum EndpointError {
     /// It is no URL of the two schemes.
     #[error("this is no URL that begins with http:// or https://")]
     NotHttp,
-    /// It holds a name and a password, which the configuration may not.
-    #[error("the URL holds credentials")]
+    /// It holds a name or a password, which the configuration may not.
+    #[error("`otlp_endpoint` holds a user or a password")]
     Credentials,
+}
+
+impl EndpointError {
+    /// What to do.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::NotHttp => "write the address of a collector that takes OTLP over HTTP: `http://127.0.0.1:4318`",
+            Self::Credentials => {
+                "leave them out, and start the gateway with the collector's header in its environment: `OTEL_EXPORTER_OTLP_HEADERS=authorization=...`"
+            }
+        }
+    }
 }
 
 impl Endpoint {
@@ -34,13 +46,14 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+        if after_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+            return Err(EndpointError::Credentials);
+        }
         let uri: Uri = text.parse().map_err(|_| EndpointError::NotHttp)?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        match uri.authority() {
-            Some(authority) if is_http && authority.as_str().contains('@') => Err(EndpointError::Credentials),
-            Some(_) if is_http && uri.query().is_none() => Ok(Self(text.to_owned())),
-            _ => Err(EndpointError::NotHttp),
-        }
+        let is_address = is_http && uri.authority().is_some() && uri.query().is_none();
+        if is_address { Ok(Self(text.to_owned())) } else { Err(EndpointError::NotHttp) }
     }
 }
 
@@ -66,6 +79,8 @@ mod tests {
         for text in ["", "127.0.0.1:4318", "grpc://c:4317", "http://", "http://c/?x=1"] {
             assert_eq!(text.parse::<Endpoint>(), Err(EndpointError::NotHttp), "{text}");
         }
-        assert_eq!("http://a:b@c:1".parse::<Endpoint>(), Err(EndpointError::Credentials));
+        for text in ["http://a:b@c:1", "https://a@c", "http://a:b c@d/", "ftp://a:b@c", "a:b@c:1"] {
+            assert_eq!(text.parse::<Endpoint>(), Err(EndpointError::Credentials), "{text}");
+        }
     }
 }

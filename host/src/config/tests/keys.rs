@@ -135,6 +135,11 @@ fn what_is_wrong_is_said_with_its_place() {
         ("[log]\nlevel = \"=x=y\"", 2, "this is not a log level"),
         ("[telemetry]\notlp_endpoint = \"http://c:4318\"\notlp = 1", 3, "unknown key `otlp` in [telemetry]"),
         ("[telemetry]\notlp_endpoint = \"c:4318\"", 2, "this is no URL that begins with http:// or https://"),
+        (
+            "[telemetry]\notlp_endpoint = \"http://gate:hunter2@c:4318\"",
+            2,
+            "`otlp_endpoint` holds a user or a password",
+        ),
         ("[approvals]\nexpire = \"1h\"", 2, "unknown key `expire` in [approvals]"),
         (
             "[approvals]\nexpires = 3600",
@@ -239,6 +244,30 @@ fn the_webhook_s_secret_is_never_shown() {
         assert!(loaded.config.is_none(), "{wrong}");
         assert!(!text.contains("hunter2") && !json.contains("hunter2"), "{text}{json}");
     }
+}
+
+#[test]
+fn what_a_url_holds_is_never_shown() {
+    for wrong in [
+        "[telemetry]\notlp_endpoint = \"http://gate:hunter2@c:4318\"",
+        "[telemetry]\notlp_endpoint = \"gate:hunter2@c:4318\"",
+        "[telemetry]\notlp_endpoint = \"http://c:4318/?key=hunter2\"",
+        "[telemetry]\notlp_endpoint = [\"http://gate:hunter2@c:4318\"]",
+        "[telemetry]\notlp_endpoint = { url = \"http://gate:hunter2@c:4318\" }",
+        "[telemetry]\notlp_endpoint = \"http://gate:hunter2@c:4318",
+        "[telemetry]\notlp_endpoints = \"http://gate:hunter2@c:4318\"",
+        "telemetry = { otlp_endpoint = \"http://gate:hunter2@c:4318\", batch = 1 }",
+        "[approvals]\nwebhook = { url = \"https://a:hunter2@chat.example.com/\", sceret = { env = \"X\" } }",
+        "[approvals.webhook]\nurl = [\"https://a:hunter2@chat.example.com/\"]\nsecret = { env = \"X\" }",
+    ] {
+        let loaded = load(&with("", wrong));
+        let json = serde_json::to_string(&loaded.report.findings()).unwrap();
+        let text = loaded.report.render();
+        assert!(loaded.config.is_none(), "{wrong}");
+        assert!(!text.contains("hunter2") && !json.contains("hunter2"), "{text}{json}");
+    }
+    let told = load(&with("", "[telemetry]\notlp_endpoint = \"http://gate:hunter2@c:4318\"")).report.plain();
+    assert!(told.contains("| otlp_endpoint = ...") && told.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{told}");
 }
 
 #[test]
