@@ -27,6 +27,8 @@ const DEFAULT_CONNECTIONS: u64 = 4096;
 const MOST_CONNECTIONS: u64 = 100_000;
 /// By default this part of the connections may not have logged in yet.
 const STARTING_PART: u64 = 4;
+/// Half of it has to do for last words.
+const MIN_DRAIN: Time = Time::seconds(4);
 /// Longer than systemd can be told at once would need more than one word to it.
 const MAX_DRAIN: Time = Time::seconds(60 * 60);
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
@@ -60,7 +62,7 @@ impl Reader<'_> {
         let connections = connections.unwrap_or(DEFAULT_CONNECTIONS);
         let starting = within(self.report, "max_starting", max_starting, 1..=connections);
         let starting = starting.unwrap_or_else(|| connections.div_ceil(STARTING_PART));
-        let drain = within(self.report, "drain", drain, Time::seconds(1)..=MAX_DRAIN);
+        let drain = within(self.report, "drain", drain, MIN_DRAIN..=MAX_DRAIN);
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Limits {
             max_connections: count(connections),

@@ -1,6 +1,6 @@
 //! Administration as a gateway has it: one API behind two doors, the owner's socket and, with `[admin]`,
-//! the network; and the webhook that tells of holds. It outlives the sessions, so that a held command can
-//! still be approved while the gateway stops.
+//! the network; and the webhook that tells of holds. It outlives the sessions, so that one can look
+//! on while the gateway stops.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -197,8 +197,7 @@ impl Gateway {
                 }
             }
         }
-        // Until here a session that was held could still be approved. With the sessions the holds have ended,
-        // so that nothing is left to be announced.
+        // With the sessions the holds have ended, so that nothing is left to be announced.
         self.administration.end().await;
         self.recorder.close().await.context("the end of the record may be missing")?;
         if let Some(traced) = &self.traced {

@@ -2,7 +2,7 @@
 //! for too long.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use sluicegate_tests::{
     wire::{Wire, code, errors_of, rows_of, tags_of},
 };
 
-use crate::{database, held, record::newest};
+use crate::{database, held, operations::signal, record::newest};
 
 /// How a proxy begins that connects for a client over IPv4.
 fn header(client: [u8; 4], port: u16) -> Vec<u8> {
@@ -186,6 +186,62 @@ fn a_session_that_has_lasted_too_long_ends_and_so_does_what_it_runs() {
         assert!(wire.is_closed_by_server());
     }
     nothing_runs(&database, "UPDATE orders");
+}
+
+/// Reads what a COPY without end brings, until the connection ends, and returns the end of it.
+fn stream_to_the_end(gateway: &Gateway) -> String {
+    let (mut wire, _) = Wire::login(&gateway.alice());
+    wire.send('Q', b"COPY (SELECT repeat('x', 100), n FROM generate_series(1, 3000000000) n) TO STDOUT\0");
+    let (begun, mut end, mut buffer) = (Instant::now(), Vec::new(), vec![0; 65_536]);
+    while let Ok(count @ 1..) = wire.stream().read(&mut buffer) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it goes on");
+        end.extend_from_slice(&buffer[..count]);
+        end.drain(..end.len().saturating_sub(1000));
+    }
+    String::from_utf8_lossy(&end).into_owned()
+}
+
+#[test]
+fn a_session_that_never_rests_ends_when_it_has_lasted_too_long() {
+    let gateway = Gateway::before(&database()).target_lines("max_session = \"2s\"").start();
+    let end = stream_to_the_end(&gateway);
+    assert!(end.contains("the session has lasted 2s"), "{end}");
+}
+
+#[test]
+fn a_session_that_never_rests_ends_with_the_drain() {
+    let mut gateway = Gateway::before(&database()).table("shutdown", "drain = \"4s\"").start();
+    let end = std::thread::scope(|scope| {
+        let streaming = scope.spawn(|| stream_to_the_end(&gateway));
+        std::thread::sleep(Duration::from_secs(1));
+        signal(&gateway, "TERM");
+        streaming.join().expect("it ends")
+    });
+    assert!(end.contains("57P01"), "{end}");
+    eventually("the gateway ends", Duration::from_secs(20), || !gateway.is_running());
+    assert!(!gateway.log().contains("after the grace are cut"), "{}", gateway.log());
+}
+
+#[test]
+fn who_has_not_logged_in_holds_up_no_stop() {
+    let mut gateway = Gateway::before(&database()).start();
+    let _silent = Wire::connect(gateway.port());
+    let mut asked = Wire::connect(gateway.port());
+    asked.start_up(&gateway.alice(), code::V3_0, &[]);
+    asked.read_until("R");
+    let begun = Instant::now();
+    assert!(gateway.stop(Duration::from_secs(20)));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(errors_of(&asked.read_until("E")), ["57P01"]);
+}
+
+#[test]
+fn a_batch_that_is_left_open_does_not_keep_a_session() {
+    let gateway = Gateway::before(&database()).target_lines("idle_timeout = \"2s\"").start();
+    let (mut wire, _) = Wire::login(&gateway.alice());
+    wire.query("BEGIN");
+    wire.send('P', b"\0SELECT 1\0\0\0");
+    assert_eq!(errors_of(&wire.read_until("E")), ["25P03"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The network's edge, for every protocol: listeners with their limits, the PROXY protocol, how long
-//! sessions last, TLS towards clients and towards targets, channel binding data, and the stream that is either plain or encrypted. What is
-//! said on the stream is the protocols' business.
+//! The network's edge, for every protocol: listeners with their limits, the PROXY protocol, how long sessions
+//! last, TLS towards clients and towards targets, channel binding data, and the stream that is either plain
+//! or encrypted. What is said on the stream is the protocols' business.
 
 mod binding;
 mod client_tls;

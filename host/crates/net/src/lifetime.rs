@@ -1,5 +1,5 @@
 //! How long a session may last, and how long it may be idle. A session has one timer, which is set anew
-//! only when it fires: until then a command costs a look at the clock at its end, and no more.
+//! only when it fires: until then a session that is bounded looks at the clock before each wait, and does no more.
 
 use std::{future::pending, pin::Pin, time::Duration};
 
@@ -48,6 +48,12 @@ impl Lifetime {
         } else if self.idle_since.is_none() && self.limits.idle.is_some() {
             self.idle_since = Some(Instant::now());
         }
+    }
+
+    /// Whether the session is to end, without a wait: what never rests is never woken.
+    pub fn is_over(&self) -> Option<Over> {
+        self.timer.as_ref()?;
+        self.over_at(Instant::now())
     }
 
     /// Waits until the session is to end. Cancel-safe.

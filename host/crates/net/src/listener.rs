@@ -135,7 +135,13 @@ impl Listener {
                     let (refused, heard) = (refused.clone(), heard.clone());
                     open.spawn(async move {
                         let mut stream = stream;
-                        match client_of(&mut stream, peer, &slot, &proxies).await {
+                        let mut stopping = heard.clone();
+                        let client = tokio::select! {
+                            biased;
+                            client = client_of(&mut stream, peer, &slot, &proxies) => client,
+                            () = stopping.asked() => return,
+                        };
+                        match client {
                             Ok(client) => handle(stream, client, slot.clone(), heard).await,
                             Err(Unknown::Header(error)) => refused.header(peer, &error),
                             Err(Unknown::Full(client, full)) => refused.full(client, full),

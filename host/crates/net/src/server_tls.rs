@@ -60,6 +60,7 @@ impl ServerTls {
         let loaded = Loaded::read(&self.files, &self.alpn)?;
         let changed = loaded.cert_pem != self.current.load().cert_pem;
         if changed {
+            warn_if_exposed(&self.files.key);
             self.current.store(Arc::new(loaded));
             tracing::info!(cert = %self.files.cert.display(), "TLS certificate reloaded");
         }

@@ -61,6 +61,11 @@ impl Stop {
         }
     }
 
+    /// Whether stopping is overdue: see [`Stop::overdue`].
+    pub fn is_overdue(&self) -> bool {
+        *self.0.borrow() >= Stage::Overdue
+    }
+
     /// Whether stopping has been asked for.
     pub fn is_asked(&self) -> bool {
         *self.0.borrow() >= Stage::Asked || self.0.has_changed().is_err()

@@ -166,7 +166,6 @@ fn chains_do_not_overflow_the_stack() {
     std::thread::Builder::new().stack_size(512 * 1024).spawn(run).unwrap().join().unwrap();
 }
 
-/// Depth within the limits costs time in proportion, not more.
 /// Joins whose conditions never come nest without parentheses.
 #[test]
 fn joins_that_nest_are_bounded() {
@@ -182,6 +181,7 @@ fn joins_that_nest_are_bounded() {
     assert_eq!(reason(&united), None);
 }
 
+/// Depth within the limits costs time in proportion, not more.
 #[test]
 fn nesting_within_the_limits_is_quick() {
     let nests = [

@@ -58,7 +58,7 @@ fn what_is_wrong_is_said() {
             "error: `max_starting` is between 1 and 10, and this is 11",
         ),
         ("", "[limits]\nconnections = 10", "error: unknown key `connections` in [limits]"),
-        ("", "[shutdown]\ndrain = \"0s\"", "error: `drain` is between 1s and 1h, and this is 0s"),
+        ("", "[shutdown]\ndrain = \"3s\"", "error: `drain` is between 4s and 1h, and this is 3s"),
         ("", "[shutdown]\ndrain = 30", "error: invalid type: integer `30`, expected a length of time"),
         ("", "[proxy_protocol]\npostgres = \"10.0.0.0/8\"", "help: write `postgres = [\"10.0.0.0/8\"]`"),
         ("", "[proxy_protocol]\npostgres = []", "error: `postgres` names no proxy"),

@@ -129,12 +129,17 @@ impl Server {
             .await;
     }
 
-    async fn connection(&self, socket: TcpStream, peer: SocketAddr, slot: Slot, stop: Stop) {
+    async fn connection(&self, socket: TcpStream, peer: SocketAddr, slot: Slot, mut stop: Stop) {
         // Behind a proxy both ways are to stay on this machine, as far as they are known.
         let local = is_loopback(peer.ip()) && socket.peer_addr().is_ok_and(|hop| is_loopback(hop.ip()));
         let plaintext = self.parts.allow_plaintext || local;
         let deadline = Instant::now() + START_TIMEOUT;
-        match handshake::receive(socket, self.parts.tls.as_deref(), plaintext, deadline).await {
+        let received = tokio::select! {
+            biased;
+            received = handshake::receive(socket, self.parts.tls.as_deref(), plaintext, deadline) => received,
+            () = stop.asked() => Err(SessionError::Stopping),
+        };
+        match received {
             Ok(Request::Cancel { pid, key }) => {
                 // The protocol has no answer to it, whether the key is right or not.
                 if let Some(canceller) = self.registry.find(pid, &key)
@@ -164,13 +169,17 @@ impl Server {
         start: Start,
         peer: SocketAddr,
         slot: Slot,
-        stop: Stop,
+        mut stop: Stop,
         deadline: Instant,
     ) -> Result<(), SessionError> {
         let before = self.targets.load_full();
         let admitted = handshake::admit(stream, start, peer, &self.parts.gate, &self.analyser);
-        let admitted = tokio::time::timeout_at(deadline, admitted).await;
-        let admitted = admitted.map_err(|_| SessionError::Timeout).flatten();
+        let admitted = tokio::select! {
+            biased;
+            admitted = admitted => admitted,
+            () = stop.asked() => Err(SessionError::Stopping),
+            () = tokio::time::sleep_until(deadline) => Err(SessionError::Timeout),
+        };
         let (permit, gated, params) = admitted.inspect_err(|error| self.failed(peer, error))?;
         slot.admitted();
         // Boxed, so that what a session keeps is not in the connection's future from the start.

@@ -222,7 +222,7 @@ impl Session<'_> {
                 }
                 (Ready::Lull, leaving) => {
                     self.leaving = leaving;
-                    self.machine.rest();
+                    self.machine.rest(&mut self.out);
                 }
                 (Ready::Client(Ok(_)) | Ready::Server(Ok(_)) | Ready::Written, leaving) => {
                     self.leaving = leaving;
@@ -289,6 +289,13 @@ impl Session<'_> {
         let patience = || if machine.runs_a_write() { LAST_WRITE } else { LAST_ANSWER };
         let patience = (*gone || leaving.is_some()).then(patience);
         lifetime.set_idle(machine.waits_for_client() && !writes_client && !writes_server);
+        // What is below sockets that are always ready is never looked at.
+        if stop.is_overdue() {
+            return Ok(Ready::Stop);
+        }
+        if let Some(over) = lifetime.is_over() {
+            return Ok(Ready::Over(over));
+        }
         let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes_client && !writes_server;
         tokio::select! {
             biased;

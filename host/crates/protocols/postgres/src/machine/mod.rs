@@ -246,10 +246,13 @@ impl Machine {
         self.waiting.is_empty() && self.deferred.is_none() && !self.open && self.status == Status::Idle
     }
 
-    /// Nothing has happened for a while: what the policies hold is given back where nothing is under way.
-    pub fn rest(&mut self) {
+    /// Nothing has happened for a while: what the policies hold is given back where nothing is under way. A batch
+    /// that the client left open is answered as far as it came, so that it is known whose turn it is.
+    pub fn rest(&mut self, out: &mut Outbox) {
         if self.waits_for_client() {
             self.gate.rest();
+        } else if !self.copy_in {
+            self.flush(out);
         }
     }
 
