@@ -1,7 +1,7 @@
 //! Which settings of the session a statement gives a value to, by name: SET, RESET and their like, and
 //! `set_config` wherever it is called.
 
-use crate::tokens::Tokens;
+use crate::{lex::Kind, tokens::Tokens};
 
 /// Objects that keep settings: ALTER ... SET of one of these works in sessions to come, or in its calls.
 const KEEPERS: [&str; 7] = ["role", "user", "database", "system", "function", "procedure", "routine"];
@@ -46,7 +46,7 @@ impl Sets {
 
 /// Whether `set_config` stands here, quoted or not.
 pub(crate) fn is_set_config(tokens: Tokens<'_>, at: usize) -> bool {
-    tokens.identifier(at).is_some_and(|name| name == "set_config")
+    tokens.is_word(at, "set_config") || tokens.kind(at) == Some(Kind::Quoted) && tokens.raw(at) == "\"set_config\""
 }
 
 /// The setting of one call.

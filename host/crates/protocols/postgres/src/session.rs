@@ -4,7 +4,7 @@
 
 mod ending;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, task::{Context, Poll}, time::Duration};
 
 use bytes::{BufMut, BytesMut};
 use sluicegate_net::{Lifetime, MaybeTls, Over, SessionLimits, Stop};
@@ -17,7 +17,7 @@ use crate::{
     lull::Lull,
     machine::{Machine, Outbox},
     registry::{CancelKey, Canceller, Registry},
-    side::{READ_SIZE, Receiving, Sending, sides, unite},
+    side::{READ_SIZE, Side},
     upstream::{CancelToken, Lease, Parameters, Upstream},
 };
 
@@ -57,16 +57,14 @@ pub async fn run(
         Ok(registered) => {
             out.client.write(|out| greeting(machine.parameters(), registered.key, out));
             let metrics = machine.metrics();
-            let (client, to_client) = sides(client, CLIENT_WHOLE, BytesMut::new(), metrics.to_client());
-            let (server, to_server) = sides(stream, SERVER_WHOLE, read_ahead, metrics.to_target());
+            let client = Side::new(client, CLIENT_WHOLE, BytesMut::new(), metrics.to_client());
+            let server = Side::new(stream, SERVER_WHOLE, read_ahead, metrics.to_target());
             let machine = &mut machine;
             let (lull, lifetime) = (Lull::new(LULL), Lifetime::new(limits));
             let cancel = Arc::clone(&cancel);
             let mut session = Session {
                 client,
-                to_client,
                 server,
-                to_server,
                 machine,
                 out,
                 lull,
@@ -116,10 +114,8 @@ fn greeting(parameters: &Parameters, key: CancelKey, out: &mut BytesMut) {
 }
 
 struct Session<'a> {
-    client: Receiving<&'a mut MaybeTls>,
-    to_client: Sending<&'a mut MaybeTls>,
-    server: Receiving<MaybeTls>,
-    to_server: Sending<MaybeTls>,
+    client: Side<&'a mut MaybeTls>,
+    server: Side<MaybeTls>,
     machine: &'a mut Machine,
     out: Outbox,
     lull: Lull,
@@ -143,7 +139,6 @@ async fn stop_at(stop: &mut Stop, at_once: bool) {
 enum Ready {
     Client(io::Result<usize>),
     Server(io::Result<usize>),
-    ClientBroke,
     Written,
     /// The command that waits for people can be decided again.
     HoldOver,
@@ -154,6 +149,35 @@ enum Ready {
     Stop,
     /// The client is gone, and the target says nothing.
     Silence,
+}
+
+/// Writes what either side takes without a wait; says whether that was something, or the client is found gone.
+fn write_some(
+    client: &mut Side<&mut MaybeTls>,
+    server: &mut Side<MaybeTls>,
+    out: &mut Outbox,
+    gone: &mut bool,
+    context: &mut Context<'_>,
+) -> Result<bool, SessionError> {
+    let (for_client, for_server) = out.queues();
+    let mut wrote = false;
+    while server.has_work(for_server)
+        && let Poll::Ready(written) = server.poll_write(context, for_server)
+    {
+        written.map_err(SessionError::Target)?;
+        wrote = true;
+    }
+    while !*gone
+        && client.has_work(for_client)
+        && let Poll::Ready(written) = client.poll_write(context, for_client)
+    {
+        if let Err(error) = written {
+            tracing::debug!(%error, "the client does not read any more");
+            *gone = true;
+        }
+        wrote = true;
+    }
+    Ok(wrote)
 }
 
 /// Passes after so much time; never where there is none.
@@ -182,6 +206,11 @@ impl Session<'_> {
             }
             if self.gone {
                 Box::pin(self.leave()).await?;
+            }
+            let wrote = self.write_now().await?;
+            if wrote && !(self.client.hungry && self.server.hungry) {
+                // There is room again for what was not taken for want of it.
+                continue;
             }
             if self.machine.is_idle() {
                 self.client.rest();
@@ -217,9 +246,7 @@ impl Session<'_> {
                     self.leaving = leaving;
                     Box::pin(self.machine.decide_held(&mut self.out)).await?;
                 }
-                (Ready::Client(Ok(0) | Err(_)) | Ready::ClientBroke, leaving) => {
-                    (self.gone, self.leaving) = (true, leaving)
-                }
+                (Ready::Client(Ok(0) | Err(_)), leaving) => (self.gone, self.leaving) = (true, leaving),
                 (Ready::Lull, leaving) => {
                     self.leaving = leaving;
                     self.machine.rest(&mut self.out);
@@ -280,15 +307,25 @@ impl Session<'_> {
         room && !leaving && !self.machine.is_deferring()
     }
 
+    /// Writes what the sockets take without a wait; says whether that was something, or the client is found gone.
+    async fn write_now(&mut self) -> Result<bool, SessionError> {
+        let Self { client, server, out, gone, .. } = self;
+        let wrote = poll_fn(|context| Poll::Ready(write_some(client, server, out, gone, context))).await?;
+        if wrote {
+            self.lull.stir();
+        }
+        Ok(wrote)
+    }
+
+    /// What comes first of all that the session waits for.
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
-        let Self { client, to_client, server, to_server, machine, out, lull, lifetime, gone, leaving, .. } = self;
+        let Self { client, server, machine, out, lull, lifetime, gone, leaving, .. } = self;
         let (for_client, for_server) = out.queues();
-        let writes_client = !*gone && to_client.has_work(for_client);
-        let writes_server = to_server.has_work(for_server);
-        let reads_client = client.hungry && !*gone && leaving.is_none();
+        let writes = !*gone && client.has_work(for_client) || server.has_work(for_server);
+        let may_read = leaving.is_none();
         let patience = || if machine.runs_a_write() { LAST_WRITE } else { LAST_ANSWER };
         let patience = (*gone || leaving.is_some()).then(patience);
-        lifetime.set_idle(machine.waits_for_client() && !writes_client && !writes_server);
+        lifetime.set_idle(machine.waits_for_client() && !writes);
         // What is below sockets that are always ready is never looked at.
         if stop.is_overdue() {
             return Ok(Ready::Stop);
@@ -296,21 +333,22 @@ impl Session<'_> {
         if let Some(over) = lifetime.is_over() {
             return Ok(Ready::Over(over));
         }
-        let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes_client && !writes_server;
+        let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes;
+        let sockets = poll_fn(|context| {
+            if write_some(client, server, out, gone, context)? {
+                return Poll::Ready(Ok(Ready::Written));
+            }
+            if server.hungry && let Poll::Ready(count) = server.poll_read(context) {
+                return Poll::Ready(Ok(Ready::Server(count)));
+            }
+            if may_read && client.hungry && !*gone && let Poll::Ready(count) = client.poll_read(context) {
+                return Poll::Ready(Ok(Ready::Client(count)));
+            }
+            Poll::Pending
+        });
         tokio::select! {
             biased;
-            written = to_server.write(for_server), if writes_server => {
-                written.map_err(SessionError::Target).map(|()| Ready::Written)
-            }
-            written = to_client.write(for_client), if writes_client => match written {
-                Ok(()) => Ok(Ready::Written),
-                Err(error) => {
-                    tracing::debug!(%error, "the client does not read any more");
-                    Ok(Ready::ClientBroke)
-                }
-            },
-            count = server.read(), if server.hungry => Ok(Ready::Server(count)),
-            count = client.read(), if reads_client => Ok(Ready::Client(count)),
+            ready = sockets => ready,
             () = machine.hold_over() => Ok(Ready::HoldOver),
             // A look around every few seconds would begin the silence anew.
             () = lull.fell(), if patience.is_none() => Ok(Ready::Lull),
@@ -322,9 +360,9 @@ impl Session<'_> {
 
     /// The connection to the target, if the session ended without it and nothing is on its way there.
     fn kept(self) -> Option<MaybeTls> {
-        let Self { server, to_server, mut out, .. } = self;
+        let Self { server, mut out, .. } = self;
         let (_, for_server) = out.queues();
-        let quiet = server.decoder.buffered() == 0 && !to_server.has_work(for_server);
-        (out.keep && quiet).then(|| unite(server, to_server))
+        let quiet = server.decoder.buffered() == 0 && !server.has_work(for_server);
+        (out.keep && quiet).then(|| server.into_stream())
     }
 }

@@ -1,10 +1,15 @@
 //! One side of a session: what it sends, and what it is sent.
 
-use std::io;
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::BytesMut;
 use sluicegate_metrics::Counter;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{codec::frame::Decoder, machine::Queue};
 
@@ -13,10 +18,10 @@ pub const READ_SIZE: usize = 64 * 1024;
 /// How much is read at once otherwise: a session that is idle holds no more.
 const SMALL_READ: usize = 8 * 1024;
 
-/// What one side sends.
-pub struct Receiving<S> {
-    reader: ReadHalf<S>,
-    /// Cuts it into messages.
+/// A connection to one side.
+pub struct Side<S> {
+    stream: S,
+    /// Cuts what it sends into messages.
     pub decoder: Decoder,
     /// More is to be read.
     pub hungry: bool,
@@ -24,11 +29,6 @@ pub struct Receiving<S> {
     pub starved: bool,
     /// How much is read at once now.
     size: usize,
-}
-
-/// What one side is sent.
-pub struct Sending<S> {
-    writer: WriteHalf<S>,
     /// Something was written and not yet flushed.
     dirty: bool,
     /// This direction is to end after what is written.
@@ -36,38 +36,26 @@ pub struct Sending<S> {
     written: Counter,
 }
 
-/// Both directions of a connection. `written` counts the bytes that are sent.
-pub fn sides<S: AsyncRead + AsyncWrite>(
-    stream: S,
-    whole: usize,
-    read_ahead: BytesMut,
-    written: Counter,
-) -> (Receiving<S>, Sending<S>) {
-    let (reader, writer) = tokio::io::split(stream);
-    let mut decoder = Decoder::new(whole);
-    decoder.buffer().unsplit(read_ahead);
-    let receiving = Receiving { reader, decoder, hungry: true, starved: true, size: SMALL_READ };
-    (receiving, Sending { writer, dirty: false, ending: false, written })
-}
+impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
+    /// A side whose messages of up to `whole` bytes are read whole. `written` counts the bytes that it is sent.
+    pub fn new(stream: S, whole: usize, read_ahead: BytesMut, written: Counter) -> Self {
+        let mut decoder = Decoder::new(whole);
+        decoder.buffer().unsplit(read_ahead);
+        Self { stream, decoder, hungry: true, starved: true, size: SMALL_READ, dirty: false, ending: false, written }
+    }
 
-/// The connection again.
-pub fn unite<S: AsyncRead + AsyncWrite + Unpin>(receiving: Receiving<S>, sending: Sending<S>) -> S {
-    receiving.reader.unsplit(sending.writer)
-}
-
-impl<S: AsyncRead> Receiving<S> {
-    /// Reads more. Cancel-safe.
-    pub async fn read(&mut self) -> io::Result<usize> {
+    /// Reads more.
+    pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let buffer = self.decoder.buffer();
         if buffer.capacity() - buffer.len() < self.size / 4 {
             buffer.reserve(self.size);
         }
         let room = buffer.capacity() - buffer.len();
-        let count = self.reader.read_buf(buffer).await?;
+        let count = ready!(pin!(self.stream.read_buf(buffer)).poll(context))?;
         if count == room {
             self.size = READ_SIZE;
         }
-        Ok(count)
+        Poll::Ready(Ok(count))
     }
 
     /// Nothing is on its way: the memory that bulk needed is given back.
@@ -78,9 +66,7 @@ impl<S: AsyncRead> Receiving<S> {
             *buffer = BytesMut::new();
         }
     }
-}
 
-impl<S: AsyncWrite> Sending<S> {
     /// Whether there is something to write or to flush.
     pub fn has_work(&self, queue: &Queue) -> bool {
         self.dirty || self.ending || !queue.is_empty()
@@ -91,21 +77,31 @@ impl<S: AsyncWrite> Sending<S> {
         self.ending = true;
     }
 
-    /// Writes some of it, and flushes once that was all, or ends. Cancel-safe.
-    pub async fn write(&mut self, queue: &mut Queue) -> io::Result<()> {
+    /// Writes some of it, and flushes once that was all, or ends.
+    pub fn poll_write(&mut self, context: &mut Context<'_>, queue: &mut Queue) -> Poll<io::Result<()>> {
         if !queue.is_empty() {
             self.dirty = true;
-            let count = self.writer.write_buf(queue).await?;
+            let count = ready!(pin!(self.stream.write_buf(queue)).poll(context))?;
             self.written.inc_by(count as u64);
         }
         if queue.is_empty() {
-            self.writer.flush().await?;
+            ready!(pin!(self.stream.flush()).poll(context))?;
             self.dirty = false;
             if self.ending {
-                self.writer.shutdown().await?;
+                ready!(pin!(self.stream.shutdown()).poll(context))?;
                 self.ending = false;
             }
         }
-        Ok(())
+        Poll::Ready(Ok(()))
+    }
+
+    /// The same, once it can. Cancel-safe.
+    pub async fn write(&mut self, queue: &mut Queue) -> io::Result<()> {
+        poll_fn(|context| self.poll_write(context, queue)).await
+    }
+
+    /// The connection again.
+    pub fn into_stream(self) -> S {
+        self.stream
     }
 }

@@ -31,7 +31,7 @@ impl Session<'_> {
         }
         if self.client.decoder.is_inside() {
             // The target would take a goodbye for more of the message that the client did not finish.
-            self.to_server.end();
+            self.server.end();
         } else {
             self.out.own(message::message(b'X', |_| {}));
         }
@@ -43,7 +43,7 @@ impl Session<'_> {
     /// Says whether it did; `most` is how often it may have been done then.
     pub(super) async fn cancel_reading(&mut self, most: u8) -> bool {
         let only_reads = self.machine.runs_a_read() && !self.machine.runs_a_write();
-        let sent = !self.to_server.has_work(self.out.queues().1);
+        let sent = !self.server.has_work(self.out.queues().1);
         if !only_reads || !sent || self.cancels >= most {
             return false;
         }
@@ -86,8 +86,8 @@ impl Session<'_> {
 
     async fn rest_to_client(&mut self, limit: Duration) -> io::Result<()> {
         let rest = async {
-            while self.to_client.has_work(&self.out.client) {
-                self.to_client.write(&mut self.out.client).await?;
+            while self.client.has_work(&self.out.client) {
+                self.client.write(&mut self.out.client).await?;
             }
             Ok(())
         };
