@@ -43,7 +43,9 @@ pub mod target {
     pub const BARE: &str = "bare";
     /// The demo's policies, looking into nothing.
     pub const PLAIN: &str = "plain";
-    /// The same, and `label` is masked.
+    /// The demo's policies, and connections that are used again.
+    pub const REUSING: &str = "reusing";
+    /// The same as `PLAIN`, and `label` is masked.
     pub const MASKED: &str = "masked";
 }
 
@@ -126,6 +128,7 @@ fn gateway(database: &Database) -> Builder {
     };
     let builder = bound(Gateway::before(database).top("recording = \"ordered\""), MASK);
     let builder = builder.target(target::BARE, database);
+    let builder = bound(builder.target(target::REUSING, database).target_lines("reuse = \"1min\""), MASK);
     let builder = bound(builder.target(target::PLAIN, database), MASK_NOTHING);
     bound(builder.target(target::MASKED, database), MASK_LABEL)
 }

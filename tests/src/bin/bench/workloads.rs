@@ -19,6 +19,8 @@ pub const PGBOUNCER: &str = "PgBouncer";
 pub const BARE: &str = "no policies";
 /// The gateway with three policies. They leave every value of these results as it is.
 pub const SLUICEGATE: &str = "Sluicegate";
+/// The same, where a connection to the server waits for its user's next session, as behind PgBouncer.
+pub const REUSING: &str = "reusing";
 /// The same, and one column is masked.
 pub const MASKED: &str = "one masked";
 /// The same, and the texts of one column are looked into.
@@ -92,8 +94,11 @@ enum Action {
 /// Everything, in the order in which it runs.
 pub fn all(stage: &Stage) -> Vec<Workload> {
     let transactions = PGBENCH.iter().map(|&(name, title, unit, args, at_least)| {
-        let entries = entries(stage, &[(BARE, target::BARE), (SLUICEGATE, target::DEMO)]);
-        let goals = vec![Goal { who: SLUICEGATE, beside: PGBOUNCER, at_least }];
+        let connects = args.contains(&"-C");
+        let reusing = connects.then_some((REUSING, target::REUSING));
+        let ways: Vec<_> = [(BARE, target::BARE), (SLUICEGATE, target::DEMO)].into_iter().chain(reusing).collect();
+        let entries = entries(stage, &ways);
+        let goals = vec![Goal { who: if connects { REUSING } else { SLUICEGATE }, beside: PGBOUNCER, at_least }];
         Workload { name, title, unit, entries, goals, action: Action::Pgbench(args) }
     });
     transactions.chain(rows(stage)).collect()

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::{
     report::Report,
     rounds::{Measured, median},
-    workloads::{BARE, HAPROXY, INSPECTED, MASKED, PGBOUNCER, SLUICEGATE, Workload},
+    workloads::{BARE, HAPROXY, INSPECTED, MASKED, PGBOUNCER, REUSING, SLUICEGATE, Workload},
 };
 
 const WIDTH: f64 = 880.0;
@@ -17,11 +17,12 @@ const TOP: f64 = 96.0;
 const LINE: f64 = 27.0;
 
 /// Who is shown, the class of their dots, and its radius. The server itself is the right end.
-const SHOWN: [(&str, &str, f64); 6] = [
+const SHOWN: [(&str, &str, f64); 7] = [
     (HAPROXY, "haproxy", 5.0),
     (PGBOUNCER, "pgbouncer", 5.0),
     (BARE, "bare", 5.0),
     (SLUICEGATE, "sluicegate", 6.5),
+    (REUSING, "reusing", 6.5),
     (MASKED, "masked", 6.5),
     (INSPECTED, "inspected", 6.5),
 ];
@@ -36,11 +37,11 @@ const STYLE: &str = "
   .wanted { stroke: #1f2328; stroke-width: 2 }
   .haproxy { fill: #8c959f } .pgbouncer { fill: #218bff }
   .bare { fill: none; stroke: #1a7f37; stroke-width: 2 } .sluicegate { fill: #1a7f37 }
-  .masked { fill: #8250df } .inspected { fill: #bf3989 }
+  .reusing { fill: #bc4c00 } .masked { fill: #8250df } .inspected { fill: #bf3989 }
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc } .faint { fill: #9198a1 } .ground { fill: #0d1117; stroke: #3d444d } .grid { stroke: #3d444d }
     .wanted { stroke: #f0f6fc } .bare { stroke: #3fb950 } .sluicegate { fill: #3fb950 }
-    .masked { fill: #ab7df8 } .inspected { fill: #f778ba }
+    .reusing { fill: #f0883e } .masked { fill: #ab7df8 } .inspected { fill: #f778ba }
   }
 ";
 
