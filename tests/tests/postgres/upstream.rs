@@ -13,6 +13,8 @@ use sluicegate_tests::{
 use crate::{database, open};
 
 const SOON: Duration = Duration::from_secs(10);
+/// Less than any wait for a silence.
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 #[test]
 fn a_client_that_leaves_takes_its_connection_to_the_target_along() {
@@ -32,7 +34,21 @@ fn a_client_killed_in_the_middle_of_a_query_stops_the_query() {
     let psql = gateway.alice().psql_start("SELECT pg_sleep(100)");
     eventually("the query runs", SOON, || database.administer(running).trim() == "1");
     psql.signal("KILL");
-    eventually("the query is over", SOON, || database.administer(running).trim() == "0");
+    eventually("the query is over", AT_ONCE, || database.administer(running).trim() == "0");
+}
+
+#[test]
+fn a_write_whose_client_is_killed_while_its_rows_flow_ends_as_it_would_have() {
+    let (database, gateway) = open();
+    database.administer("CREATE TABLE wide (body text)");
+    let insert = "INSERT INTO wide SELECT repeat(n::text, 300000) FROM generate_series(100, 150) n, pg_sleep(0.02 * (n - n + 1)) RETURNING body";
+    let (mut wire, _) = Wire::login(&gateway.alice());
+    wire.send('Q', format!("{insert}\0").as_bytes());
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'INSERT INTO wide%' AND state = 'active'";
+    eventually("the write runs", SOON, || database.administer(running).trim() == "1");
+    drop(wire);
+    eventually("the write is over", AT_ONCE, || database.administer(running).trim() == "0");
+    assert_eq!(database.administer("SELECT count(*) FROM wide").trim(), "51");
 }
 
 #[test]

@@ -19,11 +19,11 @@ pub const PGBOUNCER: &str = "PgBouncer";
 pub const BARE: &str = "no policies";
 /// The gateway with three policies. They leave every value of these results as it is.
 pub const SLUICEGATE: &str = "Sluicegate";
-/// The same, where a connection to the server waits for its user's next session, as behind PgBouncer.
+/// [`SLUICEGATE`], where a connection to the server waits for its user's next session, as behind PgBouncer.
 pub const REUSING: &str = "reusing";
-/// The same, and one column is masked.
+/// [`SLUICEGATE`], and one column is masked.
 pub const MASKED: &str = "one masked";
-/// The same, and the texts of one column are looked into.
+/// [`SLUICEGATE`], and the texts of one column are looked into.
 pub const INSPECTED: &str = "one inspected";
 
 /// What pgbench does: a name, a title, what is counted, its arguments, and the part of PgBouncer's speed that is wanted.

@@ -4,7 +4,13 @@
 
 mod ending;
 
-use std::{future::poll_fn, io, sync::Arc, task::{Context, Poll}, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{BufMut, BytesMut};
 use sluicegate_net::{Lifetime, MaybeTls, Over, SessionLimits, Stop};
@@ -204,12 +210,10 @@ impl Session<'_> {
                 Some(reason) => self.leaving = Some(reason),
                 None => {}
             }
-            if self.gone {
-                Box::pin(self.leave()).await?;
-            }
+            let dropped = self.gone && Box::pin(self.leave()).await?;
             let wrote = self.write_now().await?;
-            if wrote && !(self.client.hungry && self.server.hungry) {
-                // There is room again for what was not taken for want of it.
+            if dropped || wrote && (self.gone || !self.client.hungry || !self.server.hungry) {
+                // There is room again for what was not taken for want of it, or a client that has gone is left.
                 continue;
             }
             if self.machine.is_idle() {
@@ -338,10 +342,16 @@ impl Session<'_> {
             if write_some(client, server, out, gone, context)? {
                 return Poll::Ready(Ok(Ready::Written));
             }
-            if server.hungry && let Poll::Ready(count) = server.poll_read(context) {
+            if server.hungry
+                && let Poll::Ready(count) = server.poll_read(context)
+            {
                 return Poll::Ready(Ok(Ready::Server(count)));
             }
-            if may_read && client.hungry && !*gone && let Poll::Ready(count) = client.poll_read(context) {
+            if may_read
+                && client.hungry
+                && !*gone
+                && let Poll::Ready(count) = client.poll_read(context)
+            {
                 return Poll::Ready(Ok(Ready::Client(count)));
             }
             Poll::Pending

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use super::Session;
-use crate::{codec::message, error::SessionError, machine::Queue};
+use crate::{codec::message, error::SessionError};
 
 /// Why a session ends whose client went without a goodbye.
 pub(super) const GONE: &str = "the client closed the connection";
@@ -17,17 +17,18 @@ const HASTY_CANCEL: Duration = Duration::from_millis(500);
 impl Session<'_> {
     /// The client went without a goodbye. Once everything that it sent has been sent on, so is a
     /// goodbye. What it was reading need not go on at the target; what it was writing ends as it would
-    /// without a gateway. A command that waits for people will not run, nor what was sent after it.
-    pub(super) async fn leave(&mut self) -> Result<(), SessionError> {
-        self.out.client = Queue::default();
+    /// without a gateway. A command that waits for people will not run, nor what was sent after it. Returns whether
+    /// something was on its way to the client, which made no room for what comes after it.
+    pub(super) async fn leave(&mut self) -> Result<bool, SessionError> {
+        let dropped = !std::mem::take(&mut self.out.client).is_empty();
         if self.leaving.is_some() {
             Box::pin(self.cancel_reading(1)).await;
-            return Ok(());
+            return Ok(dropped);
         }
         if self.machine.is_suspended() {
             Box::pin(self.machine.abandon_held(GONE)).await?;
         } else if self.machine.is_deferring() || !self.client.starved {
-            return Ok(());
+            return Ok(dropped);
         }
         if self.client.decoder.is_inside() {
             // The target would take a goodbye for more of the message that the client did not finish.
@@ -36,7 +37,7 @@ impl Session<'_> {
             self.out.own(message::message(b'X', |_| {}));
         }
         self.leaving = Some(GONE.into());
-        Ok(())
+        Ok(dropped)
     }
 
     /// Stops what the target only reads for a client that has gone, once all that it is to hear is sent.
