@@ -40,7 +40,7 @@ fn a_client_killed_in_the_middle_of_a_query_stops_the_query() {
 #[test]
 fn a_write_whose_client_is_killed_while_its_rows_flow_ends_as_it_would_have() {
     let (database, gateway) = open();
-    database.administer("CREATE TABLE wide (body text)");
+    database.administer("CREATE TABLE wide (body text); GRANT ALL ON wide TO app");
     let insert = "INSERT INTO wide SELECT repeat(n::text, 300000) FROM generate_series(100, 150) n, pg_sleep(0.02 * (n - n + 1)) RETURNING body";
     let (mut wire, _) = Wire::login(&gateway.alice());
     wire.send('Q', format!("{insert}\0").as_bytes());
