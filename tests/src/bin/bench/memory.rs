@@ -17,6 +17,9 @@ const SESSIONS: usize = 1000;
 /// What each of them has done before: a policy that was never asked has no instance.
 const COMMAND: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 1";
 
+/// How long they then do nothing: within ten seconds the gateway drops what a next command starts again.
+const REST: Duration = Duration::from_secs(12);
+
 /// Everything about memory.
 pub struct Memory {
     /// Bytes of resident memory that one idle session adds, by who it goes through.
@@ -81,7 +84,7 @@ fn idle_session(who: &str, process: u32, endpoint: &Endpoint) -> f64 {
     std::thread::sleep(Duration::from_secs(1));
     let before = memory(process, "VmRSS");
     let sessions = open(SESSIONS);
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(REST);
     let after = memory(process, "VmRSS");
     drop(sessions);
     (after as f64 - before as f64) / SESSIONS as f64

@@ -56,6 +56,8 @@ pub struct CopyReader {
     /// Binary data's header, until it can go out with what follows it.
     lead: Bytes,
     stage: Stage,
+    /// What rows were made of that are done with, for the next ones.
+    spare: Vec<Vec<Span>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,7 @@ impl CopyReader {
             progress: Progress::default(),
             lead: Bytes::new(),
             stage,
+            spare: Vec::new(),
         })
     }
 
@@ -146,6 +149,13 @@ impl CopyReader {
         }
     }
 
+    /// Takes a row back that is done with, so that the next one needs no memory of its own.
+    pub fn recycle(&mut self, row: CopyRow) {
+        let mut fields = row.fields;
+        fields.clear();
+        self.spare.push(fields);
+    }
+
     /// Checks at CopyDone that nothing is missing.
     pub fn finish(&self) -> Result<(), CodecError> {
         let is_complete = match &*self.format {
@@ -172,12 +182,13 @@ impl CopyReader {
         }
     }
 
-    fn split(&self, row: &[u8]) -> Result<Vec<Span>, CodecError> {
-        let spans = match &*self.format {
-            CopyFormat::Text(options) => text::split(row, options, self.columns)?,
-            CopyFormat::Csv(options) => csv::split(row, options, self.columns)?,
-            CopyFormat::Binary => binary::split(row)?,
-        };
+    fn split(&mut self, row: &[u8]) -> Result<Vec<Span>, CodecError> {
+        let mut spans = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(self.columns));
+        match &*self.format {
+            CopyFormat::Text(options) => text::split(row, options, self.columns, &mut spans)?,
+            CopyFormat::Csv(options) => csv::split(row, options, self.columns, &mut spans)?,
+            CopyFormat::Binary => binary::split(row, &mut spans)?,
+        }
         if spans.len() != self.columns {
             return Err(CodecError::CopyColumns { expected: self.columns, found: spans.len() });
         }
@@ -214,6 +225,12 @@ impl CopyRow {
     /// types' text format.
     pub fn values(&self) -> impl Iterator<Item = Option<Cow<'_, [u8]>>> {
         self.fields.iter().map(|span| self.value(span))
+    }
+
+    /// Writes the row to the end of `out` as it came.
+    pub fn copy(&self, out: &mut BytesMut) {
+        out.put_slice(&self.lead);
+        out.put_slice(&self.bytes);
     }
 
     /// Writes the row to the end of `out` with the fields replaced that `edit` says. `edit` is told

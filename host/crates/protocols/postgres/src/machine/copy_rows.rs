@@ -91,7 +91,9 @@ impl CopyMasker {
         }
         self.seen += 1;
         if !self.masks.inspects() {
-            return self.write(&row, 0, tally, out);
+            self.write(&row, 0, tally, out)?;
+            self.reader.recycle(row);
+            return Ok(());
         }
         self.kept.push(row);
         if self.kept.len() >= BATCH_ROWS { self.flush(flight, tally, out) } else { Ok(()) }
@@ -108,10 +110,10 @@ impl CopyMasker {
             self.masks.show(row.values());
         }
         self.masks.ask(flight)?;
-        for (number, row) in (0_u32..).zip(&kept) {
-            self.write(row, number, tally, out)?;
+        for (number, row) in (0_u32..).zip(kept.drain(..)) {
+            self.write(&row, number, tally, out)?;
+            self.reader.recycle(row);
         }
-        kept.clear();
         self.kept = kept;
         Ok(())
     }
@@ -119,6 +121,7 @@ impl CopyMasker {
     fn write(&mut self, row: &CopyRow, number: u32, tally: &mut Tally, out: &mut Queue) -> Result<(), Denial> {
         let Self { masks, scratch, .. } = self;
         let (mut written, mut masked) = (Ok(()), 0);
+        let touched = masks.touches_row(number);
         let edit = |index: usize, value: Option<&[u8]>, text: &mut Vec<u8>| {
             let edit = masks.edit(number, index, value, text);
             masked += u64::from(edit != Edit::Keep);
@@ -126,7 +129,10 @@ impl CopyMasker {
         };
         out.write(|out| {
             let before = out.len();
-            message::put(out, b'd', |out| written = row.rewrite(out, scratch, edit));
+            message::put(out, b'd', |out| match touched {
+                true => written = row.rewrite(out, scratch, edit),
+                false => row.copy(out),
+            });
             if written.is_err() {
                 out.truncate(before);
             }

@@ -70,6 +70,14 @@ impl Masks {
         self.planned || !self.cells.is_empty()
     }
 
+    /// Whether some value of this row of the last batch may be masked; of any row where there is none. Rows are to
+    /// be asked about in order.
+    pub fn touches_row(&mut self, row: u32) -> bool {
+        let rest = self.cells.get(self.next..).unwrap_or_default();
+        self.next += rest.iter().take_while(|cell| cell.row < row).count();
+        self.planned || self.cells.get(self.next).is_some_and(|cell| cell.row == row)
+    }
+
     /// Begins a batch whose first row is the result's row `first`.
     pub fn begin_batch(&mut self, first: u64) {
         // The engine has let go of the last batch, unless an instance was lost with it.
@@ -173,6 +181,19 @@ mod tests {
             }
         }
         assert_eq!(found, [(0, 1, Mask::Null), (2, 0, Mask::Hash), (2, 3, Mask::Redact)]);
+    }
+
+    #[test]
+    fn rows_without_masks_are_told_from_those_with_some() {
+        let plan = MaskPlan::default();
+        let mut masks = Masks::new(plan, Vec::new(), Arc::new(HashKey::new([0; 32])));
+        masks.cells = vec![cell(1, 0, Mask::Null), cell(3, 2, Mask::Hash)];
+        let mut touched = Vec::new();
+        for row in 0..5 {
+            touched.push(masks.touches_row(row));
+            (0..3).for_each(|index| drop(next_cell(&masks.cells, &mut masks.next, row, index)));
+        }
+        assert_eq!(touched, [false, true, false, true, false]);
     }
 
     #[test]

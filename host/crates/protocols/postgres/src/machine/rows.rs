@@ -175,6 +175,11 @@ impl Masker {
             let before = out.len();
             written = (0_u32..).zip(messages(bytes)).try_for_each(|(number, message)| {
                 let row = parse(message, masks)?;
+                if !masks.touches_row(number) {
+                    out.extend_from_slice(message);
+                    tally.rows += 1;
+                    return Ok(());
+                }
                 let edited = row::rewrite(row, out, scratch, |index, value, text| {
                     let edit = masks.edit(number, index, value, text);
                     tally.masked += u64::from(edit != Edit::Keep);

@@ -55,10 +55,9 @@ pub(super) fn row_length(data: &[u8]) -> Result<Option<usize>, CodecError> {
     Ok((total <= data.len()).then_some(total))
 }
 
-pub(super) fn split(row: &[u8]) -> Result<Vec<Span>, CodecError> {
+pub(super) fn split(row: &[u8], spans: &mut Vec<Span>) -> Result<(), CodecError> {
     let mut rest = row;
     let count = usize::try_from(rest.try_get_i16().unwrap_or(0)).unwrap_or(0);
-    let mut spans = Vec::with_capacity(count.min(MAX_COLUMNS));
     for _ in 0..count {
         let length = field_length(rest.try_get_i32().map_err(|_| CodecError::Copy("a row ends early"))?)?;
         let start = row.len() - rest.len();
@@ -66,7 +65,7 @@ pub(super) fn split(row: &[u8]) -> Result<Vec<Span>, CodecError> {
         rest = row.get(end..).ok_or(CodecError::Copy("a row ends early"))?;
         spans.push(Span { range: start..end, is_null: length.is_none(), is_plain: true });
     }
-    Ok(spans)
+    Ok(())
 }
 
 pub(super) fn put(value: Option<&[u8]>, out: &mut BytesMut) -> Result<(), CodecError> {

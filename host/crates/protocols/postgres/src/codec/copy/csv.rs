@@ -62,11 +62,10 @@ pub(super) fn row_length(data: &[u8], options: &CsvOptions, progress: &mut Progr
 }
 
 /// Cuts a row, line break included, into its fields.
-pub(super) fn split(row: &[u8], options: &CsvOptions, columns: usize) -> Result<Vec<Span>, CodecError> {
+pub(super) fn split(row: &[u8], options: &CsvOptions, columns: usize, spans: &mut Vec<Span>) -> Result<(), CodecError> {
     let line = row.strip_suffix(b"\n").unwrap_or(row);
-    let mut spans = Vec::with_capacity(columns);
     if columns == 0 && line.is_empty() {
-        return Ok(spans);
+        return Ok(());
     }
     let mut start = 0;
     loop {
@@ -86,7 +85,7 @@ pub(super) fn split(row: &[u8], options: &CsvOptions, columns: usize) -> Result<
         let is_null = line.get(start..end) == Some(&options.null[..]);
         spans.push(Span { range: start..end, is_null, is_plain: !is_quoted });
         match line.get(end) {
-            None => return Ok(spans),
+            None => return Ok(()),
             Some(byte) if *byte == options.delimiter && spans.len() < columns => start = end + 1,
             Some(byte) if *byte == options.delimiter => {
                 return Err(CodecError::CopyColumns { expected: columns, found: spans.len() + 1 });

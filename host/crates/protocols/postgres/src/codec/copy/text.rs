@@ -51,11 +51,15 @@ pub(super) fn row_length(data: &[u8], progress: &mut Progress) -> Option<usize> 
 }
 
 /// Cuts a row, line break included, at its delimiters.
-pub(super) fn split(row: &[u8], options: &TextOptions, columns: usize) -> Result<Vec<Span>, CodecError> {
+pub(super) fn split(
+    row: &[u8],
+    options: &TextOptions,
+    columns: usize,
+    spans: &mut Vec<Span>,
+) -> Result<(), CodecError> {
     let line = row.strip_suffix(b"\n").unwrap_or(row);
-    let mut spans = Vec::with_capacity(columns);
     if columns == 0 && line.is_empty() {
-        return Ok(spans);
+        return Ok(());
     }
     let (mut start, mut at, mut is_plain) = (0, 0, true);
     while let Some(found) = line.get(at..).and_then(|rest| memchr::memchr2(b'\\', options.delimiter, rest)) {
@@ -73,7 +77,7 @@ pub(super) fn split(row: &[u8], options: &TextOptions, columns: usize) -> Result
         }
     }
     spans.push(span(line, start..line.len(), is_plain, options)?);
-    Ok(spans)
+    Ok(())
 }
 
 fn span(line: &[u8], range: Range<usize>, is_plain: bool, options: &TextOptions) -> Result<Span, CodecError> {
