@@ -26,6 +26,9 @@ pub const MASKED: &str = "one masked";
 /// [`SLUICEGATE`], and the texts of one column are looked into.
 pub const INSPECTED: &str = "one inspected";
 
+/// What is counted where each transaction has a connection of its own.
+pub const CONNECTIONS: &str = "connections/s";
+
 /// What pgbench does: a name, a title, what is counted, its arguments, and the part of PgBouncer's speed that is wanted.
 const PGBENCH: [(&str, &str, &str, &[&str], f64); 10] = [
     ("select-simple-1", "pgbench -S, simple, 1 client", "tps", &["-S", "-M", "simple", "-c", "1"], 0.95),
@@ -48,8 +51,8 @@ const PGBENCH: [(&str, &str, &str, &[&str], f64); 10] = [
     ),
     ("tpcb-1", "TPC-B-like, 1 client", "tps", &["-b", "tpcb-like", "-c", "1"], 0.97),
     ("tpcb-8", "TPC-B-like, 8 clients", "tps", &["-b", "tpcb-like", "-c", "8", "-j", "2"], 0.97),
-    ("connect-1", "connections, 1 client", "connections/s", &["-S", "-C", "-c", "1"], 0.8),
-    ("connect-8", "connections, 8 clients", "connections/s", &["-S", "-C", "-c", "8", "-j", "2"], 0.8),
+    ("connect-1", "connections, 1 client", CONNECTIONS, &["-S", "-C", "-c", "1"], 0.8),
+    ("connect-8", "connections, 8 clients", CONNECTIONS, &["-S", "-C", "-c", "8", "-j", "2"], 0.8),
 ];
 
 /// One thing that is measured, of everybody in turn.

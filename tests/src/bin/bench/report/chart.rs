@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::{
     report::Report,
     rounds::{Measured, median},
-    workloads::{BARE, HAPROXY, INSPECTED, MASKED, PGBOUNCER, REUSING, SLUICEGATE, Workload},
+    workloads::{BARE, CONNECTIONS, HAPROXY, INSPECTED, MASKED, PGBOUNCER, SLUICEGATE, Workload},
 };
 
 const WIDTH: f64 = 880.0;
@@ -17,12 +17,11 @@ const TOP: f64 = 96.0;
 const LINE: f64 = 27.0;
 
 /// Who is shown, the class of their dots, and its radius. The server itself is the right end.
-const SHOWN: [(&str, &str, f64); 7] = [
+const SHOWN: [(&str, &str, f64); 6] = [
     (HAPROXY, "haproxy", 5.0),
     (PGBOUNCER, "pgbouncer", 5.0),
     (BARE, "bare", 5.0),
     (SLUICEGATE, "sluicegate", 6.5),
-    (REUSING, "reusing", 6.5),
     (MASKED, "masked", 6.5),
     (INSPECTED, "inspected", 6.5),
 ];
@@ -37,17 +36,19 @@ const STYLE: &str = "
   .wanted { stroke: #1f2328; stroke-width: 2 }
   .haproxy { fill: #8c959f } .pgbouncer { fill: #218bff }
   .bare { fill: none; stroke: #1a7f37; stroke-width: 2 } .sluicegate { fill: #1a7f37 }
-  .reusing { fill: #bc4c00 } .masked { fill: #8250df } .inspected { fill: #bf3989 }
+  .masked { fill: #8250df } .inspected { fill: #bf3989 }
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc } .faint { fill: #9198a1 } .ground { fill: #0d1117; stroke: #3d444d } .grid { stroke: #3d444d }
     .wanted { stroke: #f0f6fc } .bare { stroke: #3fb950 } .sluicegate { fill: #3fb950 }
-    .reusing { fill: #f0883e } .masked { fill: #ab7df8 } .inspected { fill: #f778ba }
+    .masked { fill: #ab7df8 } .inspected { fill: #f778ba }
   }
 ";
 
 /// The chart of a report, as SVG.
 pub fn of(report: &Report) -> String {
-    let bottom = TOP + LINE * report.results.len() as f64;
+    // Who keeps the server's connections opens them many times faster than the server does.
+    let shown = report.results.iter().filter(|(workload, _)| workload.unit != CONNECTIONS).collect::<Vec<_>>();
+    let bottom = TOP + LINE * shown.len() as f64;
     let height = bottom + 44.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
@@ -63,7 +64,7 @@ pub fn of(report: &Report) -> String {
         put(&mut svg, &format!("<line class=\"grid\" x1=\"{x}\" x2=\"{x}\" y1=\"{}\" y2=\"{bottom}\"/>", TOP - 10.0));
         text(&mut svg, x, bottom + 20.0, "faint", "middle", &format!("{}%", tenths * 10));
     }
-    for (index, (workload, measured)) in report.results.iter().enumerate() {
+    for (index, (workload, measured)) in shown.into_iter().enumerate() {
         line(&mut svg, TOP + LINE * (index as f64 + 0.5), workload, measured);
     }
     svg.push_str("</svg>\n");
