@@ -30,7 +30,7 @@ pub(super) fn truncate(field: &Field<'_>, unit: DateUnit, out: &mut Vec<u8>) -> 
             let micros = i64::from_be_bytes(field.value.try_into().ok()?);
             let cut = match (micros, unit) {
                 (i64::MAX | i64::MIN, _) => micros,
-                (micros, DateUnit::Hour) => micros - micros.rem_euclid(HOUR),
+                (micros, DateUnit::Hour) => micros.checked_sub(micros.rem_euclid(HOUR))?,
                 (micros, unit) => truncate_days(micros.div_euclid(DAY), unit)?.checked_mul(DAY)?,
             };
             out.extend_from_slice(&cut.to_be_bytes());
