@@ -25,7 +25,7 @@ demo *ARGS: _setup policies _build
 tour: (demo "--tour")
 
 # Runs every test, those against real servers and real clients included.
-test: _setup _setup-schemathesis policies _guest _build
+test: _setup _setup-schemathesis _setup-issuer policies _guest _build
     cargo test --workspace --no-fail-fast
 
 # Everything at once against one gateway for MINUTES; ends with a verdict on errors, memory, handles and the record.
@@ -151,6 +151,20 @@ _setup-schemathesis:
     python3 -m venv --clear "{{ schemathesis }}"
     "{{ schemathesis }}/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
     cp "$wanted" "{{ schemathesis }}/installed.txt"
+
+# The issuer of tokens that the tests log in with, from npm.
+_setup-issuer: (_programs "Node.js (20 or later, with npm)" "node npm" "nodejs npm")
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cd tests/oidc
+    cmp -s package-lock.json node_modules/installed.json && exit 0
+    if ! node -e 'process.exit(process.versions.node.split(".")[0] < 20)'; then
+        echo "error: Node.js is too old; install version 20 or later and run this again." >&2
+        exit 1
+    fi
+    echo "setup: installing oidc-provider from npm into tests/oidc"
+    npm ci --silent --no-audit --no-fund
+    cp package-lock.json node_modules/installed.json
 
 _setup-postgres: (_programs "PostgreSQL (14 or later, with its clients and pgbench)" "initdb postgres psql pgbench pg_dump" "postgresql postgresql-client")
 

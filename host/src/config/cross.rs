@@ -4,16 +4,29 @@
 use std::{net::SocketAddr, ops::Range};
 
 use sluicegate_core::Principal;
-use sluicegate_identity::User;
+use sluicegate_identity::{Issuer, User};
 
 use super::{Admin, Listen, Target, parse::Reader, report::Problem};
 
 /// Targets, each with the places of its `allow` rules.
 type Targets = [(Target, Vec<Range<usize>>)];
 
+/// Who may be somebody.
+pub(super) struct Callers<'a> {
+    pub users: &'a [User],
+    pub issuers: &'a [Issuer],
+}
+
 impl Reader<'_> {
-    pub(super) fn cross_check(&mut self, users: &[User], targets: &Targets, listen: &[Listen], admin: Option<&Admin>) {
-        if users.is_empty() {
+    pub(super) fn cross_check(
+        &mut self,
+        callers: &Callers<'_>,
+        targets: &Targets,
+        listen: &[Listen],
+        admin: Option<&Admin>,
+    ) {
+        self.prefixes(callers);
+        if callers.users.is_empty() && callers.issuers.is_empty() {
             let problem = Problem::warning("there are no users, so nobody can sign in");
             self.report.push(problem.help("add `[[identity.user]]` with `name`, `groups` and `secret_hash`"));
         }
@@ -22,42 +35,54 @@ impl Reader<'_> {
             self.report.push(problem.help("add `[[target]]` with `name`, `protocol`, `address` and `allow`"));
         }
         if let Some(admin) = admin {
-            self.admins(admin, users);
+            self.admins(admin, callers);
         }
         for (target, allow_at) in targets {
-            self.reachable(target, allow_at, users, listen);
+            self.reachable(target, allow_at, callers, listen);
         }
         self.addresses(listen, admin);
     }
 
-    fn admins(&mut self, admin: &Admin, users: &[User]) {
+    /// What an issuer's prefix begins is that issuer's.
+    fn prefixes(&mut self, callers: &Callers<'_>) {
+        for issuer in callers.issuers.iter().filter(|issuer| !issuer.prefix.is_empty()) {
+            let mut names = callers.users.iter().flat_map(|user| user.groups.iter().chain([&user.name]));
+            if let Some(name) = names.find(|name| name.starts_with(&issuer.prefix)) {
+                let (name, url) = (name.escape_debug(), issuer.url());
+                let problem = format!("`{name}` is a name of built-in users that begins with the prefix of `{url}`");
+                self.report.push(Problem::error(problem).help("give one of them another name"));
+            }
+        }
+    }
+
+    fn admins(&mut self, admin: &Admin, callers: &Callers<'_>) {
         if admin.admins.is_empty() {
             let problem =
                 Problem::warning("nobody is an admin, so nobody can approve where a policy names no approvers");
             self.report.push(problem.at(admin.at.clone()).help("add, for example, `admins = [\"group:admin\"]`"));
         }
         for (principal, at) in admin.admins.iter().zip(&admin.admins_at) {
-            if let Some(nobody) = nobody(principal, users) {
+            if let Some(nobody) = callers.lacks(principal) {
                 let problem = Problem::warning(format!("{nobody}, so `{principal}` makes nobody an admin"));
                 self.report.push(problem.at(at.clone()));
             }
         }
         for (principal, at) in admin.scrapers.iter().zip(&admin.scrapers_at) {
-            if let Some(nobody) = nobody(principal, users) {
+            if let Some(nobody) = callers.lacks(principal) {
                 let problem = Problem::warning(format!("{nobody}, so `{principal}` lets nobody scrape"));
                 self.report.push(problem.at(at.clone()));
             }
         }
     }
 
-    fn reachable(&mut self, target: &Target, allow_at: &[Range<usize>], users: &[User], listen: &[Listen]) {
+    fn reachable(&mut self, target: &Target, allow_at: &[Range<usize>], callers: &Callers<'_>, listen: &[Listen]) {
         let name = target.name.escape_debug();
         if target.allow.is_empty() && allow_at.is_empty() {
             let problem = Problem::warning(format!("nobody can use the target `{name}`")).at(target.spans.name.clone());
             self.report.push(problem.help("add, for example, `allow = [\"group:engineering\"]`"));
         }
         for (principal, at) in target.allow.iter().zip(allow_at) {
-            if let Some(nobody) = nobody(principal, users) {
+            if let Some(nobody) = callers.lacks(principal) {
                 let problem = Problem::warning(format!("{nobody}, so `{principal}` lets nobody in"));
                 self.report.push(problem.at(at.clone()));
             }
@@ -85,12 +110,19 @@ impl Reader<'_> {
     }
 }
 
-/// Why the principal is nobody; none where it is somebody.
-fn nobody(principal: &Principal, users: &[User]) -> Option<String> {
-    match principal {
-        Principal::User(name) if users.iter().any(|user| user.name == *name) => None,
-        Principal::Group(name) if users.iter().any(|user| user.groups.contains(name)) => None,
-        Principal::User(name) => Some(format!("there is no user `{}`", name.escape_debug())),
-        Principal::Group(name) => Some(format!("no user belongs to the group `{}`", name.escape_debug())),
+impl Callers<'_> {
+    /// Why the principal is nobody; none where it is somebody, or an issuer may say that somebody is it.
+    fn lacks(&self, principal: &Principal) -> Option<String> {
+        let names = !self.issuers.is_empty();
+        match principal {
+            Principal::User(name) if names || self.users.iter().any(|user| user.name == *name) => None,
+            Principal::Group(name) if names || self.users.iter().any(|user| user.groups.contains(name)) => None,
+            Principal::User(name) => Some(format!("there is no user `{}`", name.escape_debug())),
+            Principal::Group(name) => Some(format!("no user belongs to the group `{}`", name.escape_debug())),
+            Principal::Issuer(url) if self.issuers.iter().any(|issuer| issuer.url() == url) => None,
+            Principal::Issuer(url) => Some(format!("there is no `[[identity.oidc]]` of `{}`", url.escape_debug())),
+            Principal::Subject(_) | Principal::Claim { .. } if names => None,
+            Principal::Subject(_) | Principal::Claim { .. } => Some("there is no `[[identity.oidc]]`".to_owned()),
+        }
     }
 }

@@ -33,7 +33,7 @@ use std::{
 use anyhow::Context;
 use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{Principal, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource};
-use sluicegate_identity::User;
+use sluicegate_identity::{Issuer, User};
 use sluicegate_net::{Limits, Proxies, SessionLimits};
 use sluicegate_recorder::Retention;
 use sluicegate_telemetry::Endpoint;
@@ -84,6 +84,8 @@ pub struct Config {
     pub policies: Policies,
     /// The built-in users.
     pub users: Vec<User>,
+    /// Whose tokens count.
+    pub issuers: Vec<Issuer>,
     /// The targets.
     pub targets: Vec<Target>,
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use sluicegate_identity::{BuiltinUsers, User};
+use sluicegate_identity::{BuiltinUsers, Issuer, User};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -17,6 +17,7 @@ use toml::{
 
 use super::{
     Config, Listen, Loaded, Policies, Tls,
+    cross::Callers,
     report::{Problem, Report},
     section,
 };
@@ -105,13 +106,13 @@ impl Reader<'_> {
         let record = self.record(root.remove("record"));
         let telemetry = root.remove("telemetry").and_then(|v| self.telemetry(v));
         let policies = self.policies(root.remove("policies"));
-        let users = self.users(root.remove("identity"));
+        let (users, issuers) = self.identity(root.remove("identity"));
         let targets = self.targets(root.remove("target"));
         for (key, _) in root {
             section::unknown_key(self.report, "", key.get_ref(), key.span(), section::TOP);
         }
         if self.report.errors() == 0 {
-            self.cross_check(&users, &targets, &listen, admin.as_ref());
+            self.cross_check(&Callers { users: &users, issuers: &issuers }, &targets, &listen, admin.as_ref());
         }
         Some(Config {
             path: path.to_owned(),
@@ -130,6 +131,7 @@ impl Reader<'_> {
             telemetry,
             policies: policies?,
             users,
+            issuers,
             targets: targets.into_iter().map(|(target, _)| target).collect(),
         })
     }
@@ -212,17 +214,31 @@ impl Reader<'_> {
         address
     }
 
-    fn users(&mut self, value: Option<Spanned<DeValue<'_>>>) -> Vec<User> {
+    /// `[identity]`: the built-in users, and the issuers of tokens.
+    fn identity(&mut self, value: Option<Spanned<DeValue<'_>>>) -> (Vec<User>, Vec<Issuer>) {
         let Some(table) = value.and_then(|value| section::table(self.report, "[identity]", value)) else {
-            return Vec::new();
+            return Default::default();
         };
         let mut table = table.into_inner();
         let users = table.remove("user").map(|v| section::tables(self.report, "identity.user", v)).unwrap_or_default();
+        let issuers =
+            table.remove("oidc").map(|v| section::tables(self.report, "identity.oidc", v)).unwrap_or_default();
         for (key, _) in table {
-            section::unknown_key(self.report, "[identity]", key.get_ref(), key.span(), &["user"]);
+            section::unknown_key(self.report, "[identity]", key.get_ref(), key.span(), &["user", "oidc"]);
         }
         let mut names: HashMap<String, usize> = HashMap::new();
-        users.into_iter().filter_map(|user| self.user(user, &mut names)).collect()
+        let users = users.into_iter().filter_map(|user| self.user(user, &mut names)).collect();
+        (users, self.issuers(issuers))
+    }
+
+    fn issuers(&mut self, tables: Vec<Table<'_>>) -> Vec<Issuer> {
+        let last = tables.last().map(Spanned::span);
+        let read = |table| section::read::<Issuer>(self.report, "[[identity.oidc]]", table, &[]);
+        let issuers: Vec<_> = tables.into_iter().filter_map(read).collect();
+        if let (Err(invalid), Some(at)) = (Issuer::check(&issuers), last) {
+            self.report.push(Problem::error(invalid.to_string()).at(at));
+        }
+        issuers
     }
 
     fn user(&mut self, table: Table<'_>, names: &mut HashMap<String, usize>) -> Option<User> {

@@ -38,7 +38,7 @@ pub const TOP: &[&str] = &[
 pub const TARGET: &[&str] = &["name", "protocol", "allow", "retention", "idle_timeout", "max_session", "policy"];
 
 /// What the contract names and this version does not have.
-const NOT_YET: &[&str] = &["oidc", "http", "kubernetes"];
+const NOT_YET: &[&str] = &["http", "kubernetes"];
 
 /// What people write, and what it is called here, where the two are too far apart to look misspelt.
 const OTHERWISE_CALLED: &[(&str, &str)] = &[

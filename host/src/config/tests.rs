@@ -118,12 +118,15 @@ settings = { since = 2020-01-01 }
     let expected = [
         (1, "unknown value `strickt`, expected `ordered` or `strict`"),
         (2, "unknown key `polices` at the top of the file"),
-        (3, "`oidc` is not supported by this version of Sluicegate"),
+        (3, "missing field `audience`"),
         (6, "0.0.0.0:15432 can be reached from other machines, and there is no [tls]"),
         (7, "unknown key `mysql` in [listen]"),
         (12, "the user `alice` is defined twice"),
         (16, "the protocol `postgre` is not supported by this version of Sluicegate"),
-        (23, "`engineering` names nobody: write `user:NAME` or `group:NAME`"),
+        (
+            23,
+            "`engineering` names nobody: write `user:NAME` or `group:NAME`, or for tokens `issuer:URL`, `subject:NAME` or `claim:NAME=VALUE`",
+        ),
         (24, "invalid type: string \"5\", expected u64"),
         (25, "unknown key `recording` in this target"),
         (27, "`module` is a module's name, of letters, digits, `-` and `_`"),

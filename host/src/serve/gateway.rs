@@ -12,7 +12,7 @@ use sluicegate_core::{
     approvals::Announcer,
     record::{RecordError, Recorder},
 };
-use sluicegate_identity::{BuiltinUsers, SessionTokens};
+use sluicegate_identity::{BuiltinUsers, Everybody, SessionTokens};
 use sluicegate_net::{Exposure, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
 use sluicegate_policy_engine::{PolicyConfig, PolicyHost, TargetBindings};
 use sluicegate_recorder::SledRecorder;
@@ -47,6 +47,7 @@ pub struct Gateway {
     traced: Option<Arc<Traced>>,
     policies: Arc<PolicyHost>,
     users: Arc<BuiltinUsers>,
+    everybody: Arc<Everybody>,
     gate: Arc<Gate>,
     servers: Vec<Arc<dyn ProtocolServer>>,
     certificates: Vec<Arc<ServerTls>>,
@@ -66,7 +67,8 @@ impl Gateway {
         let policies = PolicyHost::start(config.policy_engine())?;
         block_in_place(|| policies.apply(bindings(&config.targets)))?;
         let users = Arc::new(BuiltinUsers::new(&config.users)?);
-        let logins = Arc::new(Logins::new(users.clone()));
+        let everybody = Arc::new(block_in_place(|| Everybody::new(users.clone(), &config.issuers))?);
+        let logins = Arc::new(Logins::new(everybody.clone()));
         let traced = traced(&config, &recorder)?;
         let recording: Arc<dyn Recorder> = match &traced {
             Some(traced) => traced.clone(),
@@ -105,6 +107,7 @@ impl Gateway {
             traced,
             policies,
             users,
+            everybody,
             gate,
             servers,
             certificates,

@@ -28,6 +28,7 @@ mod simple;
 mod startup;
 mod supervised;
 mod tls;
+mod tokens;
 mod tools;
 mod traces;
 mod upstream;

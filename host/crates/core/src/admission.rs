@@ -167,8 +167,9 @@ impl Gate {
         self.metrics.verified(began.elapsed());
         let identity = match verified {
             Login::Verified(identity) => identity,
-            Login::Wrong { unheard } => {
-                self.refused(id, &hello, Reason::Secret, &wrong(unheard), Vec::new()).await;
+            Login::Wrong { unheard, why } => {
+                let reason = wrong(unheard, why.as_deref());
+                self.refused(id, &hello, Reason::Secret, &reason, Vec::new()).await;
                 return Err(Refusal::Secret);
             }
             Login::Throttled { seconds, first } => {
@@ -223,7 +224,7 @@ impl Gate {
             target: session.target.to_string(),
             protocol: session.protocol.to_owned(),
             client: session.client.to_string(),
-            authentication: "secret".to_owned(),
+            authentication: session.identity.authentication(),
             application: session.application.clone(),
             policies: policies.governing(),
             opinions: ruling.opinions,
@@ -267,9 +268,10 @@ impl Gate {
 }
 
 /// Why a wrong secret was refused, with the burst that it ends.
-fn wrong(unheard: u64) -> String {
+fn wrong(unheard: u64, why: Option<&str>) -> String {
+    let why = why.unwrap_or("unknown user or wrong secret");
     match unheard {
-        0 => "unknown user or wrong secret".to_owned(),
-        count => format!("unknown user or wrong secret; {count} tries before it were refused unheard"),
+        0 => why.to_owned(),
+        count => format!("{why}; {count} tries before it were refused unheard"),
     }
 }

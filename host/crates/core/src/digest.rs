@@ -56,6 +56,11 @@ pub(crate) fn of(key: &DigestKey, session: &Session, command: &Command) -> Optio
     for text in [&session.identity.user, &*session.target, session.protocol, command.verb, &command.text] {
         part(text.as_bytes());
     }
+    if let Some(token) = &session.identity.token {
+        // The name may come to be somebody else's, the subject never.
+        part(token.issuer.as_bytes());
+        part(token.subject.as_bytes());
+    }
     part(command.context.words().as_bytes());
     part(&command.wire);
     for parameter in &command.parameters {

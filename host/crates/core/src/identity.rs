@@ -1,7 +1,7 @@
 //! Who is calling: the identity an authenticator proved, and the principals that `allow` rules and
 //! approvals name.
 
-use std::{fmt, future::Future, pin::Pin, str::FromStr};
+use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, str::FromStr};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,6 +13,42 @@ pub struct Identity {
     pub user: String,
     /// The groups it belongs to.
     pub groups: Vec<String>,
+    /// What it was proven by where that was an issuer's token; none for a built-in user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Box<TokenFacts>>,
+}
+
+/// What an issuer says of somebody in a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenFacts {
+    /// The issuer's URL.
+    pub issuer: String,
+    /// The issuer's own name for it, which never becomes somebody else's.
+    pub subject: String,
+    /// The claims that `allow` rules may ask for, each with its values as texts. Where the issuer has a prefix,
+    /// so have their names.
+    pub claims: BTreeMap<String, Vec<String>>,
+}
+
+impl Identity {
+    /// A user of the configuration.
+    pub fn builtin(user: impl Into<String>, groups: Vec<String>) -> Self {
+        Self { user: user.into(), groups, token: None }
+    }
+
+    /// Whether two proofs are of one person: of the same name, or of the same subject under another one.
+    pub fn is_same_person(&self, other: &Self) -> bool {
+        let subject = |identity: &Self| identity.token.as_ref().map(|t| (t.issuer.clone(), t.subject.clone()));
+        self.user == other.user || subject(self).is_some_and(|own| Some(own) == subject(other))
+    }
+
+    /// How it was proven, as the record says it.
+    pub fn authentication(&self) -> String {
+        match &self.token {
+            None => "secret".to_owned(),
+            Some(token) => format!("token of {} for {}", token.issuer, token.subject),
+        }
+    }
 }
 
 /// What verifying a secret came to.
@@ -22,6 +58,8 @@ pub enum Verification {
     Verified(Identity),
     /// It is not, or there is no such user.
     Wrong,
+    /// It is a token that proves nothing. Why is for the record and the log, not for the client.
+    Rejected(String),
     /// It could not be verified now: too much else is being verified. Tells nothing about it.
     Busy,
 }
@@ -49,21 +87,39 @@ pub trait Tokens: Send + Sync {
     fn revoke(&self, token: &SecretString);
 }
 
-/// One user, or every member of a group: `user:alice`, `group:engineering`.
+/// One user, every member of a group, or whoever an issuer says something of: `user:alice`, `group:engineering`,
+/// `issuer:https://id.example.com`, `subject:248289761001`, `claim:repository=acme/shop`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Principal {
     /// The user of that name.
     User(String),
     /// Every identity that carries the group.
     Group(String),
+    /// Everybody with a token of that issuer.
+    Issuer(String),
+    /// The subject of that name; where its issuer has a prefix, so has it.
+    Subject(String),
+    /// Everybody of whose token a claim has, or holds, that value.
+    Claim {
+        /// The claim's name; where the issuer has a prefix, so has it.
+        name: String,
+        /// The value, as text.
+        value: String,
+    },
 }
 
 impl Principal {
-    /// Whether the identity is this user or belongs to this group.
+    /// Whether the identity is one that is meant.
     pub fn covers(&self, identity: &Identity) -> bool {
+        let token = identity.token.as_deref();
         match self {
             Self::User(name) => *name == identity.user,
             Self::Group(name) => identity.groups.contains(name),
+            Self::Issuer(url) => token.is_some_and(|token| token.issuer == *url),
+            Self::Subject(subject) => token.is_some_and(|token| token.subject == *subject),
+            Self::Claim { name, value } => {
+                token.and_then(|token| token.claims.get(name)).is_some_and(|values| values.contains(value))
+            }
         }
     }
 }
@@ -73,13 +129,18 @@ impl fmt::Display for Principal {
         match self {
             Self::User(name) => write!(f, "user:{name}"),
             Self::Group(name) => write!(f, "group:{name}"),
+            Self::Issuer(url) => write!(f, "issuer:{url}"),
+            Self::Subject(subject) => write!(f, "subject:{subject}"),
+            Self::Claim { name, value } => write!(f, "claim:{name}={value}"),
         }
     }
 }
 
-/// The text is neither `user:NAME` nor `group:NAME`.
+/// The text is none of the forms of [`Principal`].
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` names nobody: write `user:NAME` or `group:NAME`")]
+#[error(
+    "`{0}` names nobody: write `user:NAME` or `group:NAME`, or for tokens `issuer:URL`, `subject:NAME` or `claim:NAME=VALUE`"
+)]
 pub struct PrincipalError(String);
 
 impl FromStr for Principal {
@@ -89,6 +150,14 @@ impl FromStr for Principal {
         match text.split_once(':') {
             Some(("user", name)) if !name.is_empty() => Ok(Self::User(name.to_owned())),
             Some(("group", name)) if !name.is_empty() => Ok(Self::Group(name.to_owned())),
+            Some(("issuer", url)) if !url.is_empty() => Ok(Self::Issuer(url.to_owned())),
+            Some(("subject", subject)) if !subject.is_empty() => Ok(Self::Subject(subject.to_owned())),
+            Some(("claim", claim)) => match claim.split_once('=') {
+                Some((name, value)) if !name.is_empty() => {
+                    Ok(Self::Claim { name: name.to_owned(), value: value.to_owned() })
+                }
+                _ => Err(PrincipalError(text.to_owned())),
+            },
             _ => Err(PrincipalError(text.to_owned())),
         }
     }

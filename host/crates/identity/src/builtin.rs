@@ -164,7 +164,7 @@ impl Users {
             }
             let credential = Credential::parse(user.secret_hash.expose()).map_err(|e| refuse(UserProblem::Hash(e)))?;
             decoys.push(Arc::new(credential.decoy().map_err(|e| refuse(UserProblem::Random(e)))?));
-            let identity = Identity { user: user.name.clone(), groups: user.groups.clone() };
+            let identity = Identity::builtin(&*user.name, user.groups.clone());
             let secret_hash = user.secret_hash.clone();
             let same = before.and_then(|b| b.by_name.get(&user.name)).filter(|known| known.secret_hash == secret_hash);
             let life = same.map_or_else(
@@ -190,7 +190,8 @@ impl Users {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a user or a group may have that name.
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control)
 }
 
@@ -209,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn the_right_secret_gives_the_identity_and_nothing_else_does() {
         let users = BuiltinUsers::new(&[user("alice", "sesame"), user("bob", "walnut")]).unwrap();
-        let alice = Identity { user: "alice".to_owned(), groups: vec!["ops".to_owned()] };
+        let alice = Identity::builtin("alice", vec!["ops".to_owned()]);
         assert_eq!(users.verify("alice", "sesame".into()).await, Verification::Verified(alice));
         assert_eq!(users.verify("alice", "walnut".into()).await, Verification::Wrong);
         assert_eq!(users.verify("carol", "sesame".into()).await, Verification::Wrong);

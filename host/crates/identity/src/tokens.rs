@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn identity(name: &str, group: &str) -> Identity {
-        Identity { user: name.to_owned(), groups: vec![group.to_owned()] }
+        Identity::builtin(name, vec![group.to_owned()])
     }
 
     fn tokens(users: &[User]) -> SessionTokens {

@@ -81,7 +81,9 @@ fn approvers(texts: &[String]) -> Result<Vec<Principal>, CallError> {
 
 fn principal(text: &str) -> Option<Principal> {
     let plain = text.len() <= MAX_APPROVER_BYTES && !text.chars().any(char::is_control);
-    if plain { text.parse().ok() } else { None }
+    // Approvers are shown and told by these names.
+    let named = |who: &Principal| matches!(who, Principal::User(_) | Principal::Group(_));
+    if plain { text.parse().ok().filter(named) } else { None }
 }
 
 #[cfg(test)]
@@ -121,7 +123,7 @@ mod tests {
     #[test]
     fn approvers_that_name_nobody_are_nonsense() {
         let long = format!("user:{}", "x".repeat(MAX_APPROVER_BYTES));
-        for text in ["dba", "group:", "", "role:dba", "user:a\nb", &long] {
+        for text in ["dba", "group:", "", "role:dba", "claim:a=b", "user:a\nb", &long] {
             let error = requirement(approval(&["group:dba", text])).unwrap_err();
             assert!(
                 matches!(&error, CallError::Nonsense(reason) if reason.contains("as an approver")),

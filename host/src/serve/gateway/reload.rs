@@ -49,6 +49,7 @@ impl Gateway {
         }
         self.servers.iter().for_each(|server| server.forget());
         self.users.replace(&config.users).map_err(|error| error.to_string())?;
+        self.everybody.set_issuers(&config.issuers);
         put_in_force();
         self.administration.set_rights(&config);
         self.keep(&config);

@@ -143,13 +143,9 @@ async fn by_secret(
     let (user, _) = record::cut(user, MAX_NAME_BYTES);
     match login {
         Login::Verified(identity) => Ok(identity),
-        Login::Wrong { unheard } => {
-            tracing::warn!(
-                user,
-                client = peer,
-                unheard,
-                "a login to the admin API failed: unknown user or wrong secret"
-            );
+        Login::Wrong { unheard, why } => {
+            let why = why.as_deref().unwrap_or("unknown user or wrong secret");
+            tracing::warn!(user, client = peer, unheard, why, "a login to the admin API failed");
             Err(Problem::unauthorized("the user or the secret is wrong; ask whoever runs this gateway for access"))
         }
         Login::Throttled { seconds, first } => {

@@ -51,11 +51,13 @@ impl Approvals {
         let mut votes = ticket.turn.lock().await;
         let before = ticket.state.borrow().clone();
         may_answer(&before, approver, admins, note)?;
+        votes.may_answer(approver)?;
         let at = record::now();
         let answer = Answer { approver: approver.user.clone(), approved, note: note.to_owned(), at };
         let event = Event::Answered(Answered { approval: id, sequence: before.sequence, answer });
         self.recorder.append(Entry { session: before.session, at, event: event.clone() }).await?;
         self.recorder.flush().await?;
+        votes.answered.push(approver.clone());
         let enough = approved && votes.add(&before, approver, admins);
         tracing::info!(approval = %id, session = %before.session, approver = approver.user, approved, "approval answered");
         ticket.state.send_modify(|approval| {
@@ -76,14 +78,8 @@ fn may_answer(approval: &Approval, approver: &Identity, admins: &[Principal], no
     if approval.state != ApprovalState::Pending || approval.expires_at <= record::now() {
         return Err(AnswerError::NotPending(approval.id));
     }
-    if approver.user == approval.requester {
-        return Err(AnswerError::Requester);
-    }
     if !approval.may_answer(approver, admins) {
         return Err(AnswerError::NotAsked(approval.approvers()));
-    }
-    if approval.answers.iter().any(|answer| answer.approver == approver.user) {
-        return Err(AnswerError::Already);
     }
     let answers_for = |r: &&Requirement| r.may_answer(approver, admins);
     if note.trim().is_empty() && approval.requirements.iter().filter(answers_for).any(|r| r.reason_required) {
@@ -101,20 +97,34 @@ fn rearranges(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// How many approvals each requirement has.
-pub(super) struct Votes(Vec<u32>);
+/// Who asked, who answered, and how many approvals each requirement has.
+pub(super) struct Votes {
+    requester: Identity,
+    answered: Vec<Identity>,
+    counts: Vec<u32>,
+}
 
 impl Votes {
     /// None yet.
-    pub(super) fn new(approval: &Approval) -> Self {
-        Self(vec![0; approval.requirements.len()])
+    pub(super) fn new(approval: &Approval, requester: &Identity) -> Self {
+        let counts = vec![0; approval.requirements.len()];
+        Self { requester: requester.clone(), answered: Vec::new(), counts }
+    }
+
+    /// Nobody answers their own request, nor twice, under whatever names.
+    fn may_answer(&self, approver: &Identity) -> Result<(), AnswerError> {
+        if approver.is_same_person(&self.requester) {
+            return Err(AnswerError::Requester);
+        }
+        let answered = self.answered.iter().any(|other| approver.is_same_person(other));
+        if answered { Err(AnswerError::Already) } else { Ok(()) }
     }
 
     /// Counts one who approves, for what they may answer for, and says whether there are enough now.
     fn add(&mut self, approval: &Approval, approver: &Identity, admins: &[Principal]) -> bool {
-        for (count, requirement) in self.0.iter_mut().zip(&approval.requirements) {
+        for (count, requirement) in self.counts.iter_mut().zip(&approval.requirements) {
             *count += u32::from(requirement.may_answer(approver, admins));
         }
-        approval.requirements.iter().zip(&self.0).all(|(r, count)| *count >= r.min_approvals.max(1))
+        approval.requirements.iter().zip(&self.counts).all(|(r, count)| *count >= r.min_approvals.max(1))
     }
 }

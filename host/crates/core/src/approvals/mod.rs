@@ -23,6 +23,7 @@ use crate::{
     approval::{Approval, ApprovalId, Requirement},
     command::Command,
     digest::{self, DigestKey},
+    identity::Identity,
     record::{self, Entry, Event, RecordError, Recorder},
 };
 
@@ -183,7 +184,7 @@ impl Approvals {
     }
 
     /// Asks for an approval: on disk before it is announced. `request` has everything but its id and times.
-    pub(crate) async fn open(self: &Arc<Self>, mut request: Approval) -> Result<Hold, OpenError> {
+    pub(crate) async fn open(self: &Arc<Self>, mut request: Approval, requester: &Identity) -> Result<Hold, OpenError> {
         request.id = ApprovalId(Uuid::now_v7());
         request.requested_at = record::now();
         let asked = request.requirements.iter().filter_map(|r| r.expires_in).min();
@@ -194,7 +195,7 @@ impl Approvals {
         let held = Event::Held(Box::new(request.clone()));
         self.recorder.append(Entry { session: request.session, at: request.requested_at, event: held }).await?;
         self.recorder.flush().await?;
-        let votes = Votes::new(&request);
+        let votes = Votes::new(&request, requester);
         let (state, changes) = watch::channel(request);
         let approval = changes.borrow().clone();
         let ticket = Arc::new(Ticket { turn: tokio::sync::Mutex::new(votes), state });

@@ -72,7 +72,8 @@ impl GatedSession {
         if suspended.hold.is_some() || suspended.refused.is_some() {
             return None;
         }
-        let opened = self.approvals.open(self.request(suspended, in_transaction)).await;
+        let request = self.request(suspended, in_transaction);
+        let opened = self.approvals.open(request, &self.log.session.identity).await;
         let opened = opened.map_err(|error| match error {
             OpenError::Record(error) => self.unrecorded(error),
             full => Denial::of(DenialKind::Gate, full.to_string()),

@@ -28,6 +28,8 @@ pub enum Login {
     Wrong {
         /// How many further tries were refused unheard since the last that was verified.
         unheard: u64,
+        /// What is wrong with a token; none for other secrets.
+        why: Option<String>,
     },
     /// It could not be verified now. Tells nothing about it.
     Busy,
@@ -84,7 +86,8 @@ impl Logins {
                 }
                 Login::Verified(identity)
             }
-            Verification::Wrong => Login::Wrong { unheard: attempt.end(Outcome::Wrong).1 },
+            Verification::Wrong => Login::Wrong { unheard: attempt.end(Outcome::Wrong).1, why: None },
+            Verification::Rejected(why) => Login::Wrong { unheard: attempt.end(Outcome::Wrong).1, why: Some(why) },
             Verification::Busy => {
                 attempt.end(Outcome::Unknown);
                 Login::Busy
@@ -96,7 +99,8 @@ impl Logins {
     pub async fn verify_for_owner(&self, user: &str, secret: SecretString) -> Login {
         match self.authenticator.verify(user, secret).await {
             Verification::Verified(identity) => Login::Verified(identity),
-            Verification::Wrong => Login::Wrong { unheard: 0 },
+            Verification::Wrong => Login::Wrong { unheard: 0, why: None },
+            Verification::Rejected(why) => Login::Wrong { unheard: 0, why: Some(why) },
             Verification::Busy => Login::Busy,
         }
     }
@@ -180,9 +184,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 self.inside.fetch_sub(1, Ordering::SeqCst);
                 match (user, secret.expose_secret()) {
-                    ("alice", "sesame") => {
-                        Verification::Verified(Identity { user: user.to_owned(), groups: Vec::new() })
-                    }
+                    ("alice", "sesame") => Verification::Verified(Identity::builtin(user, Vec::new())),
                     (_, "slow") => std::future::pending().await,
                     _ => Verification::Wrong,
                 }

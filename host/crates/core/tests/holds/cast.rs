@@ -17,7 +17,7 @@ pub const PEOPLE: [(&str, &[&str]); 7] = [
 /// One of [`PEOPLE`].
 pub fn person(name: &str) -> Identity {
     let (name, groups) = PEOPLE.iter().find(|(known, _)| *known == name).expect("one of the cast");
-    Identity { user: (*name).to_owned(), groups: groups.iter().map(|group| (*group).to_owned()).collect() }
+    Identity::builtin(*name, groups.iter().map(|group| (*group).to_owned()).collect())
 }
 
 /// The gateway's admins.

@@ -142,7 +142,7 @@ pub fn binding(module: &str, mode: Mode, settings: Value) -> Binding {
 pub fn session() -> Arc<Session> {
     Arc::new(Session {
         id: SessionId(uuid::Uuid::nil()),
-        identity: Identity { user: "alice".into(), groups: vec!["engineering".into(), "eu".into()] },
+        identity: Identity::builtin("alice", vec!["engineering".into(), "eu".into()]),
         target: "orders".into(),
         protocol: "postgres",
         client: "127.0.0.1:5000".parse().unwrap(),

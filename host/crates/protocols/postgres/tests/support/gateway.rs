@@ -169,7 +169,7 @@ impl Gateway {
 
     pub async fn answer(&self, approved: bool) -> Approval {
         let id = self.pending().await.id;
-        let bob = Identity { user: "bob".to_owned(), groups: vec!["dba".to_owned()] };
+        let bob = Identity::builtin("bob", vec!["dba".to_owned()]);
         self.approvals.answer(id, &bob, &[], approved, "as agreed").await.unwrap()
     }
 
@@ -219,7 +219,7 @@ impl Authenticator for Everybody {
         user: &'a str,
         _secret: SecretString,
     ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
-        let identity = Identity { user: user.to_owned(), groups: vec!["engineering".to_owned()] };
+        let identity = Identity::builtin(user, vec!["engineering".to_owned()]);
         Box::pin(async move { Verification::Verified(identity) })
     }
 }

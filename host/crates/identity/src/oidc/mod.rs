@@ -1,0 +1,124 @@
+//! Tokens of OpenID Connect issuers, shown where a protocol has room for a secret: an ID token, or an access token
+//! that is a JWT (RFC 9068). A token proves who its issuer says it is for, and never a built-in user.
+//!
+//! * [`issuer`] is what the configuration says of an issuer.
+//! * [`keys`] gets the keys that it signs with, and notices when they change.
+//! * [`token`] verifies a token and reads what it says.
+
+mod issuer;
+mod keys;
+mod token;
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use arc_swap::ArcSwap;
+use secrecy::{ExposeSecret, SecretString};
+use sluicegate_core::{Authenticator, Identity, Verification};
+
+pub use issuer::{InvalidIssuer, Issuer};
+
+use crate::BuiltinUsers;
+use keys::{Http, Keys};
+use token::{TokenError, Unverified};
+
+/// Everybody who can prove who they are: built-in users by their secrets, all others by tokens.
+pub struct Everybody {
+    users: Arc<BuiltinUsers>,
+    http: Http,
+    issuers: ArcSwap<Vec<Trusted>>,
+}
+
+/// An issuer whose tokens count, and its keys.
+struct Trusted {
+    issuer: Issuer,
+    keys: Arc<Keys>,
+}
+
+/// The client that gets issuers' keys could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client for issuers of tokens cannot be set up; check that this machine has trusted certificates")]
+pub struct HttpError(#[source] reqwest::Error);
+
+impl Everybody {
+    /// These users, and whoever has a token of these issuers. Nobody is asked for keys yet: an issuer that cannot be
+    /// reached keeps no gateway from starting. Blocking: reads the system's trusted certificates.
+    pub fn new(users: Arc<BuiltinUsers>, issuers: &[Issuer]) -> Result<Self, HttpError> {
+        let everybody = Self { users, http: Http::new().map_err(HttpError)?, issuers: ArcSwap::default() };
+        everybody.set_issuers(issuers);
+        Ok(everybody)
+    }
+
+    /// Replaces the issuers. One that was there before keeps its keys.
+    pub fn set_issuers(&self, issuers: &[Issuer]) {
+        let before = self.issuers.load();
+        let trusted = issuers.iter().map(|issuer| {
+            let same = before.iter().find(|trusted| trusted.issuer.url() == issuer.url());
+            let keys = same.map_or_else(|| Arc::new(Keys::new(issuer, &self.http)), |same| Arc::clone(&same.keys));
+            Trusted { issuer: issuer.clone(), keys }
+        });
+        self.issuers.store(Arc::new(trusted.collect()));
+    }
+
+    async fn prove(&self, user: &str, secret: SecretString) -> Verification {
+        let Some(token) = Unverified::read(secret.expose_secret()) else {
+            return self.users.verify(user, secret).await;
+        };
+        match self.proven(user, &token).await {
+            Ok(identity) => Verification::Verified(identity),
+            Err(Unproven::Wrong(why)) => Verification::Rejected(why),
+            Err(Unproven::NoKeys) => Verification::Busy,
+        }
+    }
+
+    /// Whom the token proves, if that is this user; or why not.
+    async fn proven(&self, user: &str, token: &Unverified<'_>) -> Result<Identity, Unproven> {
+        let issuers = self.issuers.load_full();
+        let trusted = issuers.iter().find(|trusted| Some(trusted.issuer.url()) == token.issuer());
+        let Some(Trusted { issuer, keys }) = trusted else {
+            return Err("the token is not of an issuer that is configured".into());
+        };
+        let known = keys.current().await.ok_or(Unproven::NoKeys)?;
+        let verified = match token.verify(issuer, &known.set) {
+            // It may be signed with a key that is new.
+            Err(TokenError::UnknownKey | TokenError::Signature) => {
+                let newer = keys.newer_than(&known).await;
+                token.verify(issuer, &newer.unwrap_or(known).set)
+            }
+            verified => verified,
+        };
+        let facts = verified.map_err(|error| format!("the token is refused: {error}"))?;
+        let prefixes: Vec<_> = issuers.iter().map(|trusted| trusted.issuer.prefix.as_str()).collect();
+        let identity = issuer.identity(&facts, &prefixes)?;
+        if identity.user != user {
+            return Err("the token is for another user than the one that logs in".into());
+        }
+        if self.users.standing(user).is_some() {
+            return Err("the token is for somebody who has the name of a built-in user".into());
+        }
+        Ok(identity)
+    }
+}
+
+/// Why a token does not prove who shows it.
+enum Unproven {
+    /// For the record and the log.
+    Wrong(String),
+    /// The issuer's keys cannot be had, which tells nothing about the token.
+    NoKeys,
+}
+
+impl<T: Into<String>> From<T> for Unproven {
+    fn from(why: T) -> Self {
+        Self::Wrong(why.into())
+    }
+}
+
+impl Authenticator for Everybody {
+    fn verify<'a>(
+        &'a self,
+        user: &'a str,
+        secret: SecretString,
+    ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
+        Box::pin(self.prove(user, secret))
+    }
+}

@@ -1,0 +1,94 @@
+// An issuer of tokens for the tests: oidc-provider as it is, with one client for jobs. Under /test/ it does on
+// demand what a test cannot ask a provider for: it signs any claims with its keys, and changes its keys. And it
+// gets the token of a job, as jobs do.
+//
+//   node provider.mjs PORT
+
+import { createServer } from 'node:http';
+import { CompactSign, exportJWK, generateKeyPair } from 'jose';
+import { Provider } from 'oidc-provider';
+
+const port = Number(process.argv[2]);
+const issuer = `http://127.0.0.1:${port}`;
+
+let key, stranger, callback;
+
+async function newKey(kid) {
+  const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
+  return { privateKey, publicJwk: await exportJWK(publicKey), jwk: { ...(await exportJWK(privateKey)), kid, alg: 'RS256', use: 'sig' } };
+}
+
+async function turn(kid) {
+  key = await newKey(kid);
+  const provider = new Provider(issuer, {
+    jwks: { keys: [key.jwk] },
+    clients: [{
+      client_id: 'ci',
+      client_secret: 'a-secret-of-the-job',
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+    }],
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: () => ({
+          scope: 'use',
+          audience: 'sluicegate',
+          accessTokenTTL: 300,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
+    },
+    extraTokenClaims: () => ({ repository: 'acme/shop', groups: ['jobs'] }),
+  });
+  callback = provider.callback();
+}
+
+async function sign({ header, claims, by }) {
+  const signer = by === 'stranger' ? stranger : key;
+  const protectedHeader = { alg: 'RS256', kid: key.jwk.kid, typ: 'JWT', ...header };
+  const payload = Buffer.from(JSON.stringify(claims));
+  const part = (value) => Buffer.from(value).toString('base64url');
+  switch (protectedHeader.alg) {
+    case 'none':
+      return `${part(JSON.stringify(protectedHeader))}.${part(payload)}.`;
+    case 'HS256':
+      // The public key, which everybody has, taken for a shared secret.
+      return new CompactSign(payload).setProtectedHeader(protectedHeader).sign(Buffer.from(JSON.stringify(signer.publicJwk)));
+    default:
+      return new CompactSign(payload).setProtectedHeader(protectedHeader).sign(signer.privateKey);
+  }
+}
+
+async function body(request) {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return JSON.parse(Buffer.concat(chunks).toString() || '{}');
+}
+
+stranger = await newKey('stranger');
+await turn('first');
+// What a job does: it asks the provider for an access token, by its own credentials.
+async function jobToken() {
+  const form = new URLSearchParams({ grant_type: 'client_credentials', resource: 'urn:sluicegate', scope: 'use' });
+  const credentials = Buffer.from('ci:a-secret-of-the-job').toString('base64');
+  const answer = await fetch(`${issuer}/token`, { method: 'POST', headers: { authorization: `Basic ${credentials}` }, body: form });
+  return (await answer.json()).access_token;
+}
+
+createServer(async (request, response) => {
+  if (request.url === '/test/sign') {
+    response.end(await sign(await body(request)));
+  } else if (request.url === '/test/job') {
+    response.end(await jobToken());
+  } else if (request.url === '/test/rotate') {
+    await turn((await body(request)).kid);
+    response.end();
+  } else {
+    callback(request, response);
+  }
+}).listen(port, '127.0.0.1', () => console.log('ready'));
