@@ -158,7 +158,7 @@ _setup-issuer: (_programs "Node.js (20 or later, with npm)" "node npm" "nodejs n
     set -euo pipefail
     cd tests/oidc
     cmp -s package-lock.json node_modules/installed.json && exit 0
-    if ! node -e 'process.exit(process.versions.node.split(".")[0] < 20)'; then
+    if ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; then
         echo "error: Node.js is too old; install version 20 or later and run this again." >&2
         exit 1
     fi
