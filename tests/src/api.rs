@@ -97,6 +97,11 @@ impl Api {
         self.call("POST", path, &JSON, body.to_string().into())
     }
 
+    /// DELETE.
+    pub fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", path, &[], Bytes::new())
+    }
+
     /// Approves or denies an approval.
     pub fn answer(&self, approval: &str, approve: bool, note: &str) -> Answer {
         self.try_answer(approval, approve, note).expect("an answer of the API")

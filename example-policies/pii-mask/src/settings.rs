@@ -18,7 +18,7 @@ pub struct Settings {
     pub detect: Vec<Kind>,
     /// How values are masked.
     pub style: Style,
-    /// Groups that see clear values.
+    /// Groups, and roles as `role:NAME`, that see clear values.
     pub except: Vec<String>,
 }
 
@@ -46,15 +46,20 @@ impl Settings {
             );
         }
         match self.except.iter().find(|name| name.starts_with("user:")) {
-            Some(name) => Err(format!("`except` takes groups, and `{name}` is a user; give the user a group")),
+            Some(name) => {
+                Err(format!("`except` takes groups and roles, and `{name}` is a user; give the user a group"))
+            }
             None => Ok(()),
         }
     }
 
     /// Which entry of `except` lets the caller see clear values. Groups may be written `admin` or
-    /// `group:admin`.
+    /// `group:admin`, roles are written `role:unmasked`.
     pub(crate) fn exception(&self, session: &Session) -> Option<usize> {
-        self.except.iter().position(|name| session.has_group(name.strip_prefix("group:").unwrap_or(name)))
+        self.except.iter().position(|name| match name.strip_prefix("role:") {
+            Some(role) => session.has_role(role),
+            None => session.has_group(name.strip_prefix("group:").unwrap_or(name)),
+        })
     }
 }
 

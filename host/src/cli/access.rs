@@ -69,7 +69,8 @@ impl Access {
     /// Opens what a command reads, or where it answers.
     pub async fn open(&self, config: &ConfigPath, purpose: Purpose) -> anyhow::Result<Source> {
         let way = self.way(config)?;
-        let needed = purpose == Purpose::Answer || matches!(way, Way::Url(..));
+        let asks_as_somebody = purpose == Purpose::Ask && self.asker.is_some();
+        let needed = purpose == Purpose::Answer || asks_as_somebody || matches!(way, Way::Url(..));
         if self.asker.is_some() && !needed {
             anstream::eprintln!(
                 "`--as` has no effect: who owns the data folder reads all of it; it is for answers and for `--url`"

@@ -6,12 +6,14 @@ mod approvals;
 mod check;
 mod completions;
 mod demo;
+mod grants;
 mod pick;
 mod policy;
 mod print;
 mod serve;
 mod sessions;
 mod source;
+mod ticket;
 mod user;
 mod when;
 
@@ -48,6 +50,8 @@ enum Command {
     User(user::Args),
     Sessions(sessions::Args),
     Approvals(approvals::Args),
+    Access(grants::Args),
+    Ticket(ticket::Args),
     Policy(policy::Args),
     Completions(completions::Args),
 }
@@ -76,6 +80,8 @@ pub fn run() -> ExitCode {
         Command::User(args) => user::run(&args),
         Command::Sessions(args) => sessions::run(&args, &config),
         Command::Approvals(args) => approvals::run(&args, &config),
+        Command::Access(args) => grants::run(&args, &config),
+        Command::Ticket(args) => ticket::run(&args, &config),
         Command::Policy(args) => policy::run(&args, &config),
         Command::Completions(args) => completions::run(&args),
     };

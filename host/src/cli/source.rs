@@ -134,6 +134,14 @@ impl Source {
         }
     }
 
+    /// The gateway that is asked, for what only a gateway that runs can do.
+    pub fn client(&mut self) -> anyhow::Result<&mut AdminClient> {
+        match self {
+            Self::Gateway(gateway) => Ok(&mut gateway.client),
+            Self::Store(_) => bail!("no gateway runs; start it with `sluicegate serve`"),
+        }
+    }
+
     /// A page of sessions.
     pub async fn sessions(&mut self, filter: &SessionFilter) -> anyhow::Result<SessionPage> {
         match self {

@@ -3,10 +3,10 @@
 
 use std::{net::SocketAddr, ops::Range};
 
-use sluicegate_core::Principal;
+use sluicegate_core::{Principal, identity::Kind};
 use sluicegate_identity::{Issuer, User};
 
-use super::{Admin, Listen, Target, parse::Reader, report::Problem};
+use super::{Admin, Listen, Target, parse::Reader, report::Problem, roles::ReadRole};
 
 /// Targets, each with the places of its `allow` rules.
 type Targets = [(Target, Vec<Range<usize>>)];
@@ -21,11 +21,13 @@ impl Reader<'_> {
     pub(super) fn cross_check(
         &mut self,
         callers: &Callers<'_>,
+        roles: &[ReadRole],
         targets: &Targets,
         listen: &[Listen],
         admin: Option<&Admin>,
     ) {
         self.prefixes(callers);
+        self.owners(callers);
         if callers.users.is_empty() && callers.issuers.is_empty() {
             let problem = Problem::warning("there are no users, so nobody can sign in");
             self.report.push(problem.help("add `[[identity.user]]` with `name`, `groups` and `secret_hash`"));
@@ -37,8 +39,11 @@ impl Reader<'_> {
         if let Some(admin) = admin {
             self.admins(admin, callers);
         }
+        for role in roles {
+            self.role_is_of_use(role, targets, callers, admin.is_some_and(|admin| !admin.admins.is_empty()));
+        }
         for (target, allow_at) in targets {
-            self.reachable(target, allow_at, callers, listen);
+            self.reachable(target, allow_at, roles, callers, listen);
         }
         self.addresses(listen, admin);
     }
@@ -51,6 +56,55 @@ impl Reader<'_> {
                 let (name, url) = (name.escape_debug(), issuer.url());
                 let problem = format!("`{name}` is a name of built-in users that begins with the prefix of `{url}`");
                 self.report.push(Problem::error(problem).help("give one of them another name"));
+            }
+        }
+    }
+
+    /// Somebody answers for each service and agent.
+    fn owners(&mut self, callers: &Callers<'_>) {
+        for user in callers.users {
+            let Some(owner) = &user.owner else { continue };
+            if callers.users.iter().any(|other| other.name == *owner && other.kind != Kind::Person) {
+                let (name, owner) = (user.name.escape_debug(), owner.escape_debug());
+                let problem = Problem::error(format!("`{owner}` is no person, and so cannot answer for `{name}`"));
+                self.report.push(problem.help("name a person as its `owner`"));
+                continue;
+            }
+            if let Some(nobody) = callers.lacks(&Principal::User(owner.clone())) {
+                let name = user.name.escape_debug();
+                self.report.push(Problem::warning(format!("{nobody}, so nobody answers for `{name}`")));
+            }
+        }
+    }
+
+    fn role_is_of_use(&mut self, read: &ReadRole, targets: &Targets, callers: &Callers<'_>, has_admins: bool) {
+        let ReadRole { role, at, members_at, requesters_at, approvers_at } = read;
+        let name = role.name.escape_debug();
+        if !targets.iter().any(|(target, _)| role.is_for(&target.name, &target.labels)) {
+            let problem = Problem::warning(format!("no target has the labels of the role `{name}`"));
+            self.report.push(problem.at(at.clone()));
+        }
+        let asked = !role.requesters.is_empty();
+        if asked && role.approvers.is_empty() && !has_admins {
+            let problem =
+                format!("nobody can grant the role `{name}`: it has no `approvers`, and the gateway no admins");
+            self.report.push(
+                Problem::warning(problem).at(at.clone()).help("add, for example, `approvers = [\"group:leads\"]`"),
+            );
+        }
+        if !asked && !role.approvers.is_empty() {
+            let problem = format!("nobody may ask for the role `{name}`, so there is nothing to approve");
+            self.report.push(
+                Problem::warning(problem).at(at.clone()).help("add, for example, `requesters = [\"group:oncall\"]`"),
+            );
+        }
+        let members = role.members.iter().zip(members_at).map(|named| (named, "gives the role to nobody"));
+        let requesters = role.requesters.iter().zip(requesters_at).map(|named| (named, "lets nobody ask for the role"));
+        let approvers = role.approvers.iter().zip(approvers_at).map(|named| (named, "lets nobody grant the role"));
+        for ((principal, at), so) in members.chain(requesters).chain(approvers) {
+            if let Some(nobody) = callers.lacks(principal) {
+                let problem = Problem::warning(format!("{nobody}, so `{principal}` {so}"));
+                self.report.push(problem.at(at.clone()));
             }
         }
     }
@@ -75,9 +129,17 @@ impl Reader<'_> {
         }
     }
 
-    fn reachable(&mut self, target: &Target, allow_at: &[Range<usize>], callers: &Callers<'_>, listen: &[Listen]) {
+    fn reachable(
+        &mut self,
+        target: &Target,
+        allow_at: &[Range<usize>],
+        roles: &[ReadRole],
+        callers: &Callers<'_>,
+        listen: &[Listen],
+    ) {
         let name = target.name.escape_debug();
-        if target.allow.is_empty() && allow_at.is_empty() {
+        let has_role = roles.iter().any(|read| read.role.is_for(&target.name, &target.labels));
+        if target.allow.is_empty() && allow_at.is_empty() && !has_role {
             let problem = Problem::warning(format!("nobody can use the target `{name}`")).at(target.spans.name.clone());
             self.report.push(problem.help("add, for example, `allow = [\"group:engineering\"]`"));
         }
@@ -113,16 +175,23 @@ impl Reader<'_> {
 impl Callers<'_> {
     /// Why the principal is nobody; none where it is somebody, or an issuer may say that somebody is it.
     fn lacks(&self, principal: &Principal) -> Option<String> {
-        let names = !self.issuers.is_empty();
+        // What begins with an issuer's prefix may be a name that it gives.
+        let given = |name: &str| self.issuers.iter().any(|issuer| name.starts_with(&issuer.prefix));
+        let groups = |name: &str| {
+            self.issuers.iter().any(|issuer| issuer.groups_claim.is_some() && name.starts_with(&issuer.prefix))
+        };
         match principal {
-            Principal::User(name) if names || self.users.iter().any(|user| user.name == *name) => None,
-            Principal::Group(name) if names || self.users.iter().any(|user| user.groups.contains(name)) => None,
+            Principal::User(name) if given(name) || self.users.iter().any(|user| user.name == *name) => None,
+            Principal::Group(name) if groups(name) || self.users.iter().any(|user| user.groups.contains(name)) => None,
             Principal::User(name) => Some(format!("there is no user `{}`", name.escape_debug())),
             Principal::Group(name) => Some(format!("no user belongs to the group `{}`", name.escape_debug())),
             Principal::Issuer(url) if self.issuers.iter().any(|issuer| issuer.url() == url) => None,
             Principal::Issuer(url) => Some(format!("there is no `[[identity.oidc]]` of `{}`", url.escape_debug())),
-            Principal::Subject(_) | Principal::Claim { .. } if names => None,
-            Principal::Subject(_) | Principal::Claim { .. } => Some("there is no `[[identity.oidc]]`".to_owned()),
+            Principal::Subject(name) | Principal::Claim { name, .. } if given(name) => None,
+            Principal::Subject(name) | Principal::Claim { name, .. } => Some(format!(
+                "there is no `[[identity.oidc]]` with a `prefix` that `{}` begins with",
+                name.escape_debug()
+            )),
         }
     }
 }

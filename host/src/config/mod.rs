@@ -1,7 +1,7 @@
 //! The configuration: one TOML file, read into what the gateway needs and nothing more. Everything
 //! found wrong is reported at once, with its place; see [`report`].
 //!
-//! * [`parse`], [`connections`], [`control`], [`log`], [`record`] and [`targets`] go through the file, and
+//! * [`parse`], [`connections`], [`control`], [`log`], [`record`], [`roles`] and [`targets`] go through the file, and
 //!   with [`cross`] check what can be known from the text alone.
 //! * [`world`] checks what the text points to: secrets, certificates, modules and their settings.
 //! * [`fields`], [`section`] and [`amounts`] are how tables become structs.
@@ -15,6 +15,7 @@ mod log;
 mod parse;
 mod record;
 pub mod report;
+mod roles;
 pub mod section;
 mod targets;
 
@@ -23,7 +24,7 @@ mod tests;
 mod world;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -32,7 +33,9 @@ use std::{
 
 use anyhow::Context;
 use sluicegate_admin::WebhookUrl;
-use sluicegate_core::{Principal, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource};
+use sluicegate_core::{
+    Principal, access::Role, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource,
+};
 use sluicegate_identity::{Issuer, User};
 use sluicegate_net::{Limits, Proxies, SessionLimits};
 use sluicegate_recorder::Retention;
@@ -86,6 +89,8 @@ pub struct Config {
     pub users: Vec<User>,
     /// Whose tokens count.
     pub issuers: Vec<Issuer>,
+    /// The roles.
+    pub roles: Vec<Role>,
     /// The targets.
     pub targets: Vec<Target>,
 }
@@ -173,6 +178,8 @@ pub struct Target {
     pub protocol: &'static Protocol,
     /// Who may use it.
     pub allow: Vec<Principal>,
+    /// By which roles find it.
+    pub labels: BTreeMap<String, String>,
     /// How long its sessions are kept; none for what `[record]` says.
     pub retention: Option<Retention>,
     /// How long its sessions may last.

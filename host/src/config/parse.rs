@@ -107,12 +107,14 @@ impl Reader<'_> {
         let telemetry = root.remove("telemetry").and_then(|v| self.telemetry(v));
         let policies = self.policies(root.remove("policies"));
         let (users, issuers) = self.identity(root.remove("identity"));
+        let roles = self.roles(root.remove("role"));
         let targets = self.targets(root.remove("target"));
         for (key, _) in root {
             section::unknown_key(self.report, "", key.get_ref(), key.span(), section::TOP);
         }
         if self.report.errors() == 0 {
-            self.cross_check(&Callers { users: &users, issuers: &issuers }, &targets, &listen, admin.as_ref());
+            let callers = Callers { users: &users, issuers: &issuers };
+            self.cross_check(&callers, &roles, &targets, &listen, admin.as_ref());
         }
         Some(Config {
             path: path.to_owned(),
@@ -132,6 +134,7 @@ impl Reader<'_> {
             policies: policies?,
             users,
             issuers,
+            roles: roles.into_iter().map(|read| read.role).collect(),
             targets: targets.into_iter().map(|(target, _)| target).collect(),
         })
     }
@@ -244,19 +247,23 @@ impl Reader<'_> {
     fn user(&mut self, table: Table<'_>, names: &mut HashMap<String, usize>) -> Option<User> {
         let name_at = span_of(&table, "name");
         let hash_at = span_of(&table, "secret_hash");
+        let owner_at = span_of(&table, "owner");
         let user: User = section::read(self.report, "[[identity.user]]", table, &[])?;
         self.unique("user", &user.name, name_at.clone(), names);
         if let Err(invalid) = BuiltinUsers::new(std::slice::from_ref(&user)) {
-            use sluicegate_identity::UserProblem::{Hash, Name};
+            use sluicegate_identity::UserProblem::{Hash, Name, Owner};
             let at = match invalid.why {
                 Name => name_at,
+                Owner => owner_at,
                 _ => hash_at,
             };
             let problem = Problem::error(match &invalid.why {
                 Hash(why) => format!("the `secret_hash` of user `{}` is refused: {why}", invalid.name),
                 _ => invalid.to_string(),
             });
-            self.report.push(problem.at(at).help("make one with `sluicegate user hash`"));
+            let problem = problem.at(at);
+            let is_hash = matches!(invalid.why, Hash(_));
+            self.report.push(if is_hash { problem.help("make one with `sluicegate user hash`") } else { problem });
         }
         Some(user)
     }

@@ -31,11 +31,13 @@ pub const TOP: &[&str] = &[
     "policies",
     "telemetry",
     "identity",
+    "role",
     "target",
 ];
 
 /// The keys of a target that are the same for every protocol.
-pub const TARGET: &[&str] = &["name", "protocol", "allow", "retention", "idle_timeout", "max_session", "policy"];
+pub const TARGET: &[&str] =
+    &["name", "protocol", "allow", "labels", "retention", "idle_timeout", "max_session", "policy"];
 
 /// What the contract names and this version does not have.
 const NOT_YET: &[&str] = &["http", "kubernetes"];

@@ -33,6 +33,7 @@ impl Reader<'_> {
         let (allow, allow_at) = self.principals("allow", table.remove("allow"));
         let retention = table.remove("retention").map(|retention| self.retention(retention));
         let session = self.session_limits(&mut table);
+        let labels = self.labels(&mut table);
         let policies = table.remove("policy").map(|v| section::tables(self.report, "target.policy", v));
         let bindings: Vec<_> = policies.into_iter().flatten().filter_map(|policy| self.binding(policy)).collect();
         let name = name?;
@@ -52,7 +53,7 @@ impl Reader<'_> {
         settings.resolve_paths(&self.base);
         let (bindings, at): (Vec<_>, Vec<_>) = bindings.into_iter().unzip();
         let spans = TargetSpans { name: name_at, keys, bindings: at };
-        Some((Target { name, protocol, allow, retention, session, bindings, settings, spans }, allow_at))
+        Some((Target { name, protocol, allow, labels, retention, session, bindings, settings, spans }, allow_at))
     }
 
     fn protocol(&mut self, name: &Spanned<String>) -> Option<&'static Protocol> {

@@ -118,7 +118,7 @@ settings = { since = 2020-01-01 }
     let expected = [
         (1, "unknown value `strickt`, expected `ordered` or `strict`"),
         (2, "unknown key `polices` at the top of the file"),
-        (3, "missing field `audience`"),
+        (3, "missing key `audience`"),
         (6, "0.0.0.0:15432 can be reached from other machines, and there is no [tls]"),
         (7, "unknown key `mysql` in [listen]"),
         (12, "the user `alice` is defined twice"),

@@ -3,12 +3,13 @@
 
 mod reload;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sluicegate_admin::ApiParts;
 use sluicegate_core::{
-    Approvals, DigestKey, Gate, GateParts, Logins,
+    Access, AccessParts, Approvals, DigestKey, Gate, GateParts, Logins,
+    access::Tickets,
     approvals::Announcer,
     record::{RecordError, Recorder},
 };
@@ -50,6 +51,8 @@ pub struct Gateway {
     everybody: Arc<Everybody>,
     gate: Arc<Gate>,
     servers: Vec<Arc<dyn ProtocolServer>>,
+    /// Where each protocol is listened to.
+    ports: HashMap<&'static str, u16>,
     certificates: Vec<Arc<ServerTls>>,
     administration: Administration,
     stopper: Stopper,
@@ -67,7 +70,8 @@ impl Gateway {
         let policies = PolicyHost::start(config.policy_engine())?;
         block_in_place(|| policies.apply(bindings(&config.targets)))?;
         let users = Arc::new(BuiltinUsers::new(&config.users)?);
-        let everybody = Arc::new(block_in_place(|| Everybody::new(users.clone(), &config.issuers))?);
+        let tickets = Arc::new(Tickets::default());
+        let everybody = Arc::new(block_in_place(|| Everybody::new(users.clone(), tickets.clone(), &config.issuers))?);
         let logins = Arc::new(Logins::new(everybody.clone()));
         let traced = traced(&config, &recorder)?;
         let recording: Arc<dyn Recorder> = match &traced {
@@ -75,8 +79,15 @@ impl Gateway {
             None => recorder.clone(),
         };
         let approvals = approvals(&config, &recording, DigestKey::derive(&mask_key))?;
+        let access = Access::new(AccessParts {
+            directory: everybody.clone(),
+            tickets,
+            approvals: Arc::clone(&approvals),
+            recorder: Arc::clone(&recording),
+        });
         let gate = Arc::new(Gate::new(GateParts {
             logins: Arc::clone(&logins),
+            access: Arc::clone(&access),
             policies: policies.clone(),
             recorder: recording,
             recording: config.recording,
@@ -92,6 +103,7 @@ impl Gateway {
             health: readiness.clone(),
             metrics: vitals::metrics(&gate, &policies, &approvals, &recorder),
             approvals,
+            access,
             policies: Arc::new(Status(policies.clone())),
             logins,
             tokens: Arc::new(SessionTokens::new(users.clone())),
@@ -110,6 +122,7 @@ impl Gateway {
             everybody,
             gate,
             servers,
+            ports: HashMap::new(),
             certificates,
             administration,
             stopper,
@@ -146,6 +159,7 @@ impl Gateway {
             let listener = Listener::bind(protocol.name, &address, exposure(&self.config), limits).await?;
             let listener = listener.behind(self.config.proxies.get(protocol.name).cloned().unwrap_or_default());
             addresses.push(format!("{} {}", protocol.name, listener.local_addr()));
+            self.ports.insert(protocol.name, listener.local_addr().port());
             self.servers.push(Arc::clone(&server));
             self.sessions.spawn(server.serve(listener, stop.clone()));
         }
@@ -164,6 +178,8 @@ impl Gateway {
         let mut reminder = tokio::time::interval(CERTIFICATE_REMINDER);
         let mut hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
         let mut heart = Heart::start();
+        let access = Arc::clone(self.gate.access());
+        let mut watched = pin!(access.watch());
         // Only now, for a hangup before would have ended the process.
         supervisor::ready();
         loop {
@@ -178,6 +194,7 @@ impl Gateway {
                 () = certificate.changed() => self.reload_certificates(),
                 _ = reminder.tick() => self.remind_of_certificates(),
                 () = heart.beat() => {}
+                () = &mut watched => {}
             }
         }
         let drain = self.started.limits.grace;
@@ -189,6 +206,7 @@ impl Gateway {
             tokio::select! {
                 ended = self.sessions.join_next() => if ended.is_none() { break },
                 () = heart.beat() => {}
+                () = &mut watched => {}
                 Some(()) = stop.recv() => {
                     if std::mem::replace(&mut told_again, true) {
                         tracing::warn!("told to stop a third time: open sessions are cut");
@@ -200,6 +218,7 @@ impl Gateway {
                 }
             }
         }
+        self.gate.access().close().await;
         // With the sessions the holds have ended, so that nothing is left to be announced.
         self.administration.end().await;
         self.recorder.close().await.context("the end of the record may be missing")?;

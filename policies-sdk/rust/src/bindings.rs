@@ -18,6 +18,7 @@ wit_bindgen::generate!({
         "sluicegate:policy/types@0.1.0/date-unit": [#[derive(serde::Deserialize)] #[serde(rename_all = "kebab-case")]],
         "sluicegate:policy/results@0.1.0/resolution": [#[derive(serde::Deserialize)] #[serde(rename_all = "kebab-case")]],
         "sluicegate:policy/results@0.1.0/column": [#[derive(serde::Deserialize)] #[serde(deny_unknown_fields)]],
+        "sluicegate:policy/sessions@0.1.0/identity-kind": [#[derive(serde::Deserialize)] #[serde(rename_all = "lowercase")]],
         "sluicegate:policy/sql@0.1.0/relation": [#[derive(serde::Deserialize)] #[serde(deny_unknown_fields)]],
         "sluicegate:policy/sql@0.1.0/column-use": [#[derive(serde::Deserialize)] #[serde(deny_unknown_fields)]],
         "sluicegate:policy/sql@0.1.0/function-use": [#[derive(serde::Deserialize)] #[serde(deny_unknown_fields)]],

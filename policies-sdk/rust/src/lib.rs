@@ -21,6 +21,7 @@ pub use bindings::{
     exports::sluicegate::policy::guest::{Events, Interests},
     sluicegate::policy::{
         results::{Cell, Column, Resolution, Values},
+        sessions::IdentityKind,
         sql::{Access, Classes, ColumnUse, FunctionUse, Relation, Usage},
         types::{ColumnName, DateUnit, Level, Mask, RelationName},
         verdicts::{Approval, ResultVerdict, RowsVerdict, Verdict},

@@ -1,5 +1,6 @@
 //! PostgreSQL through the gate, end to end: real servers, real clients, the real binary.
 
+mod access;
 mod agreement;
 mod approvals;
 mod conditions;

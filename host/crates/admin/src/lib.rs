@@ -12,7 +12,8 @@ mod webhook;
 mod webhook_url;
 
 pub use api::{
-    AnswerBody, Api, ApiParts, Door, Health, Policies, PolicyList, Rights, SessionView, Token, WhoAmI, router,
+    AnswerBody, Api, ApiParts, Door, GrantList, Health, IssuedTicket, Policies, PolicyList, Rights, RoleBody, RoleList,
+    RoleOffer, SessionView, TicketBody, TicketList, Token, WhoAmI, router,
 };
 pub use client::{AdminClient, ClientError, Credentials, Export};
 pub use problem::Problem;

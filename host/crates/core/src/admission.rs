@@ -1,18 +1,18 @@
-//! Who may open a session: the gate verifies the secret, then the target's `allow` rules, then asks
+//! Who may open a session: the gate verifies the secret, then the target's `allow` rules and the roles, then asks
 //! the policies. Only here a [`SessionPermit`] is made, and dialling a target takes one by value.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sluicegate_metrics::{GateMetrics, Refused as Reason};
 use uuid::Uuid;
 
 use crate::{
+    access::{Access, Lost, NoLeave, TicketId},
     approvals::Approvals,
     gate::GatedSession,
-    identity::{Identity, Principal},
+    identity::Identity,
     logins::{Login, Logins},
     policy::{Opinion, PolicyEngine},
     record::{self, Entry, Event, Opened, Recorder, Recording, Refused},
@@ -49,6 +49,10 @@ pub struct Session {
     pub id: SessionId,
     /// Who was authenticated.
     pub identity: Identity,
+    /// The roles that it has on the target. When one of them ends, so does the session.
+    pub roles: Vec<String>,
+    /// The ticket that opened it.
+    pub ticket: Option<TicketId>,
     /// The target's name.
     pub target: Arc<str>,
     /// The protocol.
@@ -85,7 +89,7 @@ pub enum Refusal {
     #[error("the gateway is busy verifying other logins; try again in a moment")]
     Busy,
     /// Too many wrong secrets came before this one, which nobody looked at.
-    #[error("there were too many wrong secrets for this user from your network; try again in {0} s")]
+    #[error("there were too many wrong secrets from your network; try again in {0} s")]
     Throttled(u64),
     /// Unknown target, or not allowed to use it.
     #[error("there is no target \"{0}\" that you may use; ask whoever runs this gateway for access")]
@@ -98,13 +102,10 @@ pub enum Refusal {
     Record,
 }
 
-/// Who may use a target, as the gate needs to know it.
-#[derive(Debug, Clone)]
-pub struct TargetAccess {
-    /// The protocol it speaks.
-    pub protocol: &'static str,
-    /// Who may use it.
-    pub allow: Vec<Principal>,
+impl Refusal {
+    fn target(name: &str) -> Self {
+        Self::Target(record::cut(name, 128).0)
+    }
 }
 
 /// Leave to dial a target once. There is no other way to make one than [`Gate::admit`].
@@ -124,6 +125,8 @@ impl SessionPermit {
 pub struct GateParts {
     /// Verifies secrets.
     pub logins: Arc<Logins>,
+    /// Decides who may use what.
+    pub access: Arc<Access>,
     /// Runs policies.
     pub policies: Arc<dyn PolicyEngine>,
     /// Keeps the record.
@@ -140,13 +143,12 @@ pub struct GateParts {
 pub struct Gate {
     parts: GateParts,
     metrics: Arc<GateMetrics>,
-    targets: ArcSwap<HashMap<String, TargetAccess>>,
 }
 
 impl Gate {
-    /// A gate with no targets yet.
+    /// A gate of these parts.
     pub fn new(parts: GateParts) -> Self {
-        Self { parts, metrics: Arc::default(), targets: ArcSwap::default() }
+        Self { parts, metrics: Arc::default() }
     }
 
     /// What it counts.
@@ -154,9 +156,9 @@ impl Gate {
         &self.metrics
     }
 
-    /// Replaces the targets. Open sessions stay as they are.
-    pub fn set_targets(&self, targets: HashMap<String, TargetAccess>) {
-        self.targets.store(Arc::new(targets));
+    /// Decides who may use what.
+    pub fn access(&self) -> &Arc<Access> {
+        &self.parts.access
     }
 
     /// Lets a client in, or not. The refusal is recorded with its true reason.
@@ -165,8 +167,8 @@ impl Gate {
         let began = Instant::now();
         let verified = self.parts.logins.verify(&hello.user, secret, hello.client.ip()).await;
         self.metrics.verified(began.elapsed());
-        let identity = match verified {
-            Login::Verified(identity) => identity,
+        let proven = match verified {
+            Login::Verified(proven) => proven,
             Login::Wrong { unheard, why } => {
                 let reason = wrong(unheard, why.as_deref());
                 self.refused(id, &hello, Reason::Secret, &reason, Vec::new()).await;
@@ -187,26 +189,19 @@ impl Gate {
                 return Err(Refusal::Busy);
             }
         };
-        let targets = self.targets.load();
-        let found = targets.get(&hello.target);
-        let verdict = match found {
-            None => Err((Reason::NoTarget, "no such target")),
-            Some(target) if target.protocol != hello.protocol => {
-                Err((Reason::NoTarget, "the target speaks another protocol"))
+        let roles = match self.parts.access.roles(&proven, &hello.target, hello.protocol) {
+            Ok(roles) => roles,
+            Err(why) => {
+                let counted = if why == NoLeave::NotAllowed { Reason::NotAllowed } else { Reason::NoTarget };
+                self.refused(id, &hello, counted, &why.to_string(), Vec::new()).await;
+                return Err(Refusal::target(&hello.target));
             }
-            Some(target) if !target.allow.iter().any(|p| p.covers(&identity)) => {
-                Err((Reason::NotAllowed, "no `allow` rule of the target names the user"))
-            }
-            Some(_) => Ok(()),
         };
-        drop(targets);
-        if let Err((counted, reason)) = verdict {
-            self.refused(id, &hello, counted, reason, Vec::new()).await;
-            return Err(Refusal::Target(record::cut(&hello.target, 128).0));
-        }
         let session = Arc::new(Session {
             id,
-            identity,
+            identity: proven.identity.clone(),
+            roles,
+            ticket: proven.basis.ticket,
             target: Arc::from(hello.target.as_str()),
             protocol: hello.protocol,
             client: hello.client,
@@ -218,16 +213,23 @@ impl Gate {
             self.refused(id, &hello, Reason::Policy, &denial.to_string(), ruling.opinions).await;
             return Err(Refusal::Policy(denial));
         }
+        let seat = match self.parts.access.seat(&session, &proven) {
+            Ok(seat) => seat,
+            Err(lost) => {
+                self.refused(id, &hello, Reason::NotAllowed, &lost.to_string(), ruling.opinions).await;
+                // Of two who use a ticket's only use, the second learns what a third does.
+                return Err(if lost == Lost::Ticket { Refusal::Secret } else { Refusal::target(&hello.target) });
+            }
+        };
         let opened = Event::Opened(Opened {
-            user: session.identity.user.clone(),
-            groups: session.identity.groups.clone(),
+            roles: session.roles.clone(),
             target: session.target.to_string(),
             protocol: session.protocol.to_owned(),
             client: session.client.to_string(),
-            authentication: session.identity.authentication(),
             application: session.application.clone(),
             policies: policies.governing(),
             opinions: ruling.opinions,
+            ..Opened::of(&proven)
         });
         let entry = Entry { session: id, at: record::now(), event: opened };
         if let Err(error) = self.parts.recorder.append(entry).await {
@@ -237,13 +239,13 @@ impl Gate {
         }
         tracing::info!(session = %id, user = session.identity.user, target_name = %session.target, client = %session.client, "session opened");
         let metrics = self.metrics.opened(&session.target, session.protocol, &session.identity.user);
-        let gated = GatedSession::new(Arc::clone(&session), policies, &self.parts, metrics);
+        let gated = GatedSession::new(Arc::clone(&session), seat, policies, &self.parts, metrics);
         Ok((SessionPermit { session }, gated))
     }
 
     /// A target that is not configured is anybody's text, and not counted by its name.
     fn count_refused(&self, hello: &Hello, reason: Reason) {
-        let known = self.targets.load().contains_key(&hello.target);
+        let known = self.parts.access.knows(&hello.target);
         self.metrics.not_let_in(known.then_some(&*hello.target), hello.protocol, reason);
     }
 

@@ -61,6 +61,10 @@ pub(crate) fn of(key: &DigestKey, session: &Session, command: &Command) -> Optio
         part(token.issuer.as_bytes());
         part(token.subject.as_bytes());
     }
+    if let Some(actor) = &session.identity.actor {
+        part(b"actor");
+        part(actor.as_bytes());
+    }
     part(command.context.words().as_bytes());
     part(&command.wire);
     for parameter in &command.parameters {

@@ -6,16 +6,51 @@ use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, str::FromStr};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A person or job whose secret has been verified.
+use crate::access::TicketId;
+
+/// Who somebody is whose secret has been verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The name, unique among identities.
     pub user: String,
     /// The groups it belongs to.
     pub groups: Vec<String>,
+    /// What it is.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The person who answers for a service or an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The agent that acts for this person, by its issuer's name for it (the claim `act` of RFC 8693, section 4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
     /// What it was proven by where that was an issuer's token; none for a built-in user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Box<TokenFacts>>,
+}
+
+/// What an identity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A human.
+    #[default]
+    Person,
+    /// A program that does what it was written for: a CI job, a deployment, an application.
+    Service,
+    /// A program that decides by itself what it does, alone or for a person.
+    Agent,
+}
+
+impl Kind {
+    /// Its word in the configuration, in the record and for policies.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Service => "service",
+            Self::Agent => "agent",
+        }
+    }
 }
 
 /// What an issuer says of somebody in a token.
@@ -33,29 +68,90 @@ pub struct TokenFacts {
 impl Identity {
     /// A user of the configuration.
     pub fn builtin(user: impl Into<String>, groups: Vec<String>) -> Self {
-        Self { user: user.into(), groups, token: None }
+        Self { user: user.into(), groups, kind: Kind::Person, owner: None, actor: None, token: None }
     }
 
-    /// Whether two proofs are of one person: of the same name, or of the same subject under another one.
+    /// Whether the other is this very identity, whatever else was said of it when it was proven.
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.user, &self.actor, self.subject()) == (&other.user, &other.actor, other.subject())
+    }
+
+    /// Whether one person stands behind both: they have the same name or owner, or the same subject, under whatever name, or one
+    /// acts in both.
     pub fn is_same_person(&self, other: &Self) -> bool {
-        let subject = |identity: &Self| identity.token.as_ref().map(|t| (t.issuer.clone(), t.subject.clone()));
-        self.user == other.user || subject(self).is_some_and(|own| Some(own) == subject(other))
+        let person = |identity: &Self| identity.owner.as_ref().unwrap_or(&identity.user).clone();
+        if self.user == other.user || person(self) == person(other) {
+            return true;
+        }
+        // Whoever acts for somebody is there too.
+        let (Some((issuer, own)), Some((other_issuer, others))) = (self.subject(), other.subject()) else {
+            return false;
+        };
+        let own = [Some(own), self.actor.as_deref()];
+        issuer == other_issuer
+            && [Some(others), other.actor.as_deref()].iter().flatten().any(|name| own.contains(&Some(*name)))
     }
 
+    /// The issuer, and its name for whom a token is for.
+    fn subject(&self) -> Option<(&str, &str)> {
+        self.token.as_ref().map(|token| (&*token.issuer, &*token.subject))
+    }
+}
+
+/// An identity, and what it was proven by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// Who it is.
+    pub identity: Identity,
+    /// How that was proven.
+    pub basis: Basis,
+}
+
+/// What the proof was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Basis {
+    /// Which of those that ever had the name it is, or the issuer's configuration: see [`Directory`].
+    pub life: u64,
+    /// When the token or ticket ends, in milliseconds since the Unix epoch; none for a user's secret.
+    pub expires_at: Option<i64>,
+    /// Whether sessions end then too.
+    pub ends_sessions: bool,
+    /// The ticket, where it was one.
+    pub ticket: Option<TicketId>,
+}
+
+impl From<Identity> for Proven {
+    fn from(identity: Identity) -> Self {
+        Self { identity, basis: Basis::default() }
+    }
+}
+
+impl Proven {
     /// How it was proven, as the record says it.
     pub fn authentication(&self) -> String {
-        match &self.token {
-            None => "secret".to_owned(),
-            Some(token) => format!("token of {} for {}", token.issuer, token.subject),
+        match (&self.basis.ticket, &self.identity.token) {
+            (Some(ticket), _) => format!("ticket {ticket}"),
+            (None, None) => "secret".to_owned(),
+            (None, Some(token)) => format!("token of {} for {}", token.issuer, token.subject),
         }
     }
+}
+
+/// Who people are now. Implemented by the identity crate.
+pub trait Directory: Send + Sync {
+    /// The identity as it is now, with the groups of now; none where it is nobody any more: the user was
+    /// removed or has another secret, or tokens of the issuer no longer count as they did.
+    fn standing(&self, identity: &Identity, life: u64) -> Option<Identity>;
+
+    /// The user of the configuration of this name, and which life it is in.
+    fn called(&self, name: &str) -> Option<(Identity, u64)>;
 }
 
 /// What verifying a secret came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verification {
     /// The secret is this identity's.
-    Verified(Identity),
+    Verified(Proven),
     /// It is not, or there is no such user.
     Wrong,
     /// It is a token that proves nothing. Why is for the record and the log, not for the client.
@@ -66,6 +162,11 @@ pub enum Verification {
 
 /// Verifies secrets. Implemented by the identity crate.
 pub trait Authenticator: Send + Sync {
+    /// Whether a secret is such that somebody could come upon it by trying: not one that is long and random, nor a signature.
+    fn is_guessable(&self, _secret: &SecretString) -> bool {
+        true
+    }
+
     /// The identity of `user` if `secret` is theirs. An unknown user takes as long as a wrong
     /// secret, and finds no room as often. Cancel-safe.
     fn verify<'a>(
@@ -82,7 +183,7 @@ pub trait Tokens: Send + Sync {
     /// where no more tokens can be given out now.
     fn issue(&self, identity: &Identity) -> Option<(SecretString, i64)>;
     /// The identity as it is now, if the token is valid and its user is still who it was given to.
-    fn verify(&self, token: &SecretString) -> Option<Identity>;
+    fn verify(&self, token: &SecretString) -> Option<Proven>;
     /// Ends a token.
     fn revoke(&self, token: &SecretString);
 }

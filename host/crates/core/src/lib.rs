@@ -2,6 +2,7 @@
 //! share, and the two permits without which nothing is dialled and nothing is forwarded. This
 //! crate knows no protocol, no WebAssembly runtime, no store and no web server.
 
+pub mod access;
 pub mod admission;
 pub mod approval;
 pub mod approvals;
@@ -23,7 +24,8 @@ pub mod sessions;
 pub mod sql;
 pub mod verdict;
 
-pub use admission::{Gate, GateParts, Hello, Refusal, Session, SessionId, SessionPermit, TargetAccess};
+pub use access::{Access, AccessParts, Rules, TargetAccess};
+pub use admission::{Gate, GateParts, Hello, Refusal, Session, SessionId, SessionPermit};
 pub use approval::{Approval, ApprovalId, ApprovalState, Requirement};
 pub use approvals::Approvals;
 pub use chain::Chain;
@@ -32,7 +34,7 @@ pub use denial::{Denial, DenialKind};
 pub use digest::DigestKey;
 pub use gate::{ForwardPermit, GatedSession, Halt, InFlight, ResultSummary};
 pub use hex::hex;
-pub use identity::{Authenticator, Identity, Principal, Verification};
+pub use identity::{Authenticator, Basis, Directory, Identity, Principal, Proven, Verification};
 pub use logins::{Login, Logins};
 pub use result::{Batch, BatchColumn, Column, ColumnName, RelationName, Resolution, ResultSchema};
 pub use verdict::{CellMask, ColumnPlan, DateUnit, Mask, MaskPlan};

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    access::TicketId,
     admission::SessionId,
     approval::{Answer, Approval, ApprovalId, ApprovalState},
     denial::Denial,
+    identity::{Identity, Kind, Proven},
     policy::Opinion,
 };
 
@@ -64,12 +66,27 @@ pub enum Event {
 }
 
 /// Somebody was let in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Opened {
     /// The authenticated name.
     pub user: String,
     /// Its groups.
     pub groups: Vec<String>,
+    /// What it is.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The person who answers for a service or an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The agent that acts for the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// The roles that it has on the target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// The ticket that opened the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketId>,
     /// The target's name.
     pub target: String,
     /// The protocol.
@@ -85,6 +102,15 @@ pub struct Opened {
     pub policies: Vec<(String, String)>,
     /// What the policies said about the opening.
     pub opinions: Vec<Opinion>,
+}
+
+impl Opened {
+    /// What is to be said of who it is; nothing yet of where to.
+    pub(crate) fn of(proven: &Proven) -> Self {
+        let Identity { user, groups, kind, owner, actor, .. } = proven.identity.clone();
+        let (ticket, authentication) = (proven.basis.ticket, proven.authentication());
+        Self { user, groups, kind, owner, actor, ticket, authentication, ..Self::default() }
+    }
 }
 
 /// Other policies, or other versions of them, govern the session from here on.
@@ -138,7 +164,7 @@ pub struct CommandEntry {
 }
 
 /// A command's results ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Outcome {
     /// The command's number.
     pub sequence: u64,
@@ -258,6 +284,12 @@ pub fn cut(text: &str, limit: usize) -> (String, bool) {
         end -= 1;
     }
     (text.get(..end).unwrap_or_default().to_owned(), true)
+}
+
+/// Whether a character does something to the text around it: control characters, line and paragraph
+/// separators, and those that turn the direction of writing.
+pub fn rearranges(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Now, in milliseconds since the Unix epoch.

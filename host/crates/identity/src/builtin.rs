@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
-use sluicegate_core::{Authenticator, Identity, Verification};
+use sluicegate_core::{Authenticator, Basis, Directory, Identity, Proven, Verification, identity::Kind, record};
 
 use crate::{
     credential::{Credential, HashProblem, is_plausible},
@@ -51,6 +51,14 @@ pub enum UserProblem {
     /// The name was taken before.
     #[error("another user has that name; keep one of them")]
     Duplicate,
+    /// A service or an agent is nobody's.
+    #[error(
+        "a user of kind `service` or `agent` has an `owner`, the name of the person who answers for it, and a person has none"
+    )]
+    Owner,
+    /// A person could not log in.
+    #[error("it has no `secret_hash`; make one with `sluicegate user hash`")]
+    NoHash,
     /// Its secret's hash is no good.
     #[error("its `secret_hash` is refused because {0}; make a new one with `sluicegate user hash`")]
     Hash(HashProblem),
@@ -82,7 +90,7 @@ struct Known {
     credential: Arc<Credential>,
     /// Goes with the users that it belongs to: after each change of the configuration all are verified anew.
     proof: Proof,
-    secret_hash: SecretHash,
+    secret_hash: Option<SecretHash>,
     /// Which of those that ever had this name it is: somebody who was removed and came back, or who got
     /// another secret, is another one.
     life: u64,
@@ -125,16 +133,33 @@ impl BuiltinUsers {
         let Some(credential) = credential else { return Verification::Wrong };
         let mark = self.mark_key.mark(user, &secret);
         if let Some(known) = known.filter(|known| known.proof.holds(&mark)) {
-            return Verification::Verified(known.identity.clone());
+            return Verification::Verified(known.proven());
         }
         match (users.under_way.share(mark, self.workers.verify(credential, secret)).await, known) {
             (Answer::Right, Some(known)) => {
                 known.proof.give(mark);
-                Verification::Verified(known.identity.clone())
+                Verification::Verified(known.proven())
             }
             (Answer::Right | Answer::Wrong, _) => Verification::Wrong,
             (Answer::Busy, _) => Verification::Busy,
         }
+    }
+}
+
+impl Known {
+    fn proven(&self) -> Proven {
+        Proven { identity: self.identity.clone(), basis: Basis { life: self.life, ..Basis::default() } }
+    }
+}
+
+impl Directory for BuiltinUsers {
+    fn standing(&self, identity: &Identity, life: u64) -> Option<Identity> {
+        let known = Self::standing(self, &identity.user).filter(|_| identity.token.is_none());
+        known.filter(|now| now.1 == life).map(|now| now.0)
+    }
+
+    fn called(&self, name: &str) -> Option<(Identity, u64)> {
+        Self::standing(self, name)
     }
 }
 
@@ -162,9 +187,18 @@ impl Users {
             if !names.insert(&user.name) {
                 return Err(refuse(UserProblem::Duplicate));
             }
-            let credential = Credential::parse(user.secret_hash.expose()).map_err(|e| refuse(UserProblem::Hash(e)))?;
+            if (user.kind == Kind::Person) != user.owner.is_none() || user.owner.as_deref().is_some_and(|o| !is_name(o))
+            {
+                return Err(refuse(UserProblem::Owner));
+            }
+            let credential = match &user.secret_hash {
+                Some(hash) => Credential::parse(hash.expose()).map_err(|e| refuse(UserProblem::Hash(e)))?,
+                None if user.kind == Kind::Person => return Err(refuse(UserProblem::NoHash)),
+                None => Credential::lone_decoy().map_err(|e| refuse(UserProblem::Random(e)))?,
+            };
             decoys.push(Arc::new(credential.decoy().map_err(|e| refuse(UserProblem::Random(e)))?));
-            let identity = Identity::builtin(&*user.name, user.groups.clone());
+            let (kind, owner) = (user.kind, user.owner.clone());
+            let identity = Identity { kind, owner, ..Identity::builtin(&*user.name, user.groups.clone()) };
             let secret_hash = user.secret_hash.clone();
             let same = before.and_then(|b| b.by_name.get(&user.name)).filter(|known| known.secret_hash == secret_hash);
             let life = same.map_or_else(
@@ -192,7 +226,7 @@ impl Users {
 
 /// Whether a user or a group may have that name.
 pub(crate) fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control)
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.chars().any(record::rearranges)
 }
 
 #[cfg(test)]
@@ -204,14 +238,17 @@ mod tests {
 
     fn user(name: &str, secret: &str) -> User {
         let secret_hash = SecretHash::from(hash_secret(secret.into()).unwrap());
-        User { name: name.to_owned(), groups: vec!["ops".to_owned()], secret_hash }
+        User::person(name, vec!["ops".to_owned()], secret_hash)
     }
 
     #[tokio::test]
     async fn the_right_secret_gives_the_identity_and_nothing_else_does() {
         let users = BuiltinUsers::new(&[user("alice", "sesame"), user("bob", "walnut")]).unwrap();
         let alice = Identity::builtin("alice", vec!["ops".to_owned()]);
-        assert_eq!(users.verify("alice", "sesame".into()).await, Verification::Verified(alice));
+        let Verification::Verified(proven) = users.verify("alice", "sesame".into()).await else {
+            panic!("it is right")
+        };
+        assert_eq!(proven.identity, alice);
         assert_eq!(users.verify("alice", "walnut".into()).await, Verification::Wrong);
         assert_eq!(users.verify("carol", "sesame".into()).await, Verification::Wrong);
         assert_eq!(users.verify("Alice", "sesame".into()).await, Verification::Wrong);
@@ -229,7 +266,7 @@ mod tests {
     async fn users_are_replaced_and_a_bad_one_replaces_nothing() {
         let users = BuiltinUsers::new(&[user("alice", "sesame")]).unwrap();
         let mut broken = user("bob", "walnut");
-        broken.secret_hash = SecretHash::from("walnut".to_owned());
+        broken.secret_hash = Some(SecretHash::from("walnut".to_owned()));
         let error = users.replace(&[user("carol", "x"), broken]).unwrap_err();
         assert_eq!((error.index, error.name.as_str()), (1, "bob"));
         let message = error.to_string();

@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use sluicegate_core::{Identity, identity::Tokens, record};
+use sluicegate_core::{Basis, Identity, Proven, identity::Tokens, record};
 use subtle::ConstantTimeEq;
 
 use crate::BuiltinUsers;
@@ -46,6 +46,8 @@ struct Issued {
     user: String,
     life: u64,
     expires: Instant,
+    /// The same, in milliseconds since the Unix epoch.
+    expires_at: i64,
 }
 
 /// SHA-256 of a token. It is as hard to guess as the token, and does not lead back to it.
@@ -63,7 +65,8 @@ impl SessionTokens {
     }
 
     fn issue_at(&self, identity: &Identity, now: Instant) -> Option<SecretString> {
-        let (_, life) = self.users.standing(&identity.user)?;
+        // Whoever came by an issuer's token may have the name of somebody who was added since.
+        let (_, life) = self.users.standing(&identity.user).filter(|_| identity.token.is_none())?;
         let mut random = [0; TOKEN_BYTES];
         if let Err(error) = getrandom::fill(&mut random) {
             tracing::error!(%error, "no token can be given out: the system gave no random bytes");
@@ -79,29 +82,29 @@ impl SessionTokens {
             tracing::warn!(user = identity.user, "no token can be given out: there are {MAX_TOKENS} already");
             return None;
         }
-        let issued = Issued { user: identity.user.clone(), life, expires: now + LIFETIME };
+        let expires_at = expires_at();
+        let issued = Issued { user: identity.user.clone(), life, expires: now + LIFETIME, expires_at };
         store.insert(TokenHash::of(&token), issued);
         Some(token)
     }
 
-    fn verify_at(&self, token: &SecretString, now: Instant) -> Option<Identity> {
+    fn verify_at(&self, token: &SecretString, now: Instant) -> Option<Proven> {
         let hash = TokenHash::of(token);
         let mut store = self.store();
-        let identity = store.by_hash.get(&hash)?.holder(&self.users, now);
-        if identity.is_none() {
+        let proven = store.by_hash.get(&hash)?.holder(&self.users, now);
+        if proven.is_none() {
             store.remove(&hash);
         }
-        identity
+        proven
     }
 }
 
 impl Tokens for SessionTokens {
     fn issue(&self, identity: &Identity) -> Option<(SecretString, i64)> {
-        let expires = record::now().saturating_add(i64::try_from(LIFETIME.as_millis()).ok()?);
-        self.issue_at(identity, Instant::now()).map(|token| (token, expires))
+        self.issue_at(identity, Instant::now()).map(|token| (token, expires_at()))
     }
 
-    fn verify(&self, token: &SecretString) -> Option<Identity> {
+    fn verify(&self, token: &SecretString) -> Option<Proven> {
         self.verify_at(token, Instant::now())
     }
 
@@ -149,10 +152,16 @@ impl Store {
 
 impl Issued {
     /// Who holds the token, as they are now; none where it is not valid any more.
-    fn holder(&self, users: &BuiltinUsers, now: Instant) -> Option<Identity> {
+    fn holder(&self, users: &BuiltinUsers, now: Instant) -> Option<Proven> {
         let (identity, life) = users.standing(&self.user)?;
-        (now < self.expires && life == self.life).then_some(identity)
+        let basis = Basis { life, expires_at: Some(self.expires_at), ..Basis::default() };
+        (now < self.expires && life == self.life).then_some(Proven { identity, basis })
     }
+}
+
+/// When a token ends that is given out now, in milliseconds since the Unix epoch.
+fn expires_at() -> i64 {
+    record::now().saturating_add(i64::try_from(LIFETIME.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl TokenHash {
@@ -182,7 +191,7 @@ mod tests {
 
     fn user(name: &str, group: &str, secret_hash: &str) -> User {
         let secret_hash = SecretHash::from(secret_hash.to_owned());
-        User { name: name.to_owned(), groups: vec![group.to_owned()], secret_hash }
+        User::person(name, vec![group.to_owned()], secret_hash)
     }
 
     fn identity(name: &str, group: &str) -> Identity {
@@ -200,15 +209,16 @@ mod tests {
         let alice = identity("alice", "ops");
         let (token, expires) = tokens.issue(&alice).unwrap();
         let (other, _) = tokens.issue(&identity("bob", "dev")).unwrap();
+        let who = |token| tokens.verify(token).map(|proven| proven.identity);
         assert!(token.expose_secret().starts_with("sgt_") && token.expose_secret().len() == 47);
         let hours = (expires - record::now()) / 3_600_000;
         assert!((11..=12).contains(&hours), "{hours}");
-        assert_eq!(tokens.verify(&token), Some(alice));
+        assert_eq!(who(&token), Some(alice));
         assert_eq!(tokens.verify(&"sgt_".into()), None);
         assert_eq!(tokens.verify(&format!("{}x", token.expose_secret()).into()), None);
         tokens.revoke(&token);
         assert_eq!(tokens.verify(&token), None);
-        assert_eq!(tokens.verify(&other), Some(identity("bob", "dev")));
+        assert_eq!(who(&other), Some(identity("bob", "dev")));
         assert!(tokens.issue(&identity("carol", "ops")).is_none(), "nobody of that name");
     }
 
@@ -231,7 +241,11 @@ mod tests {
         let issue = |name: &str| tokens.issue(&identity(name, "ops")).unwrap().0;
         let (alices, bobs) = (issue("alice"), issue("bob"));
         tokens.users.replace(&[user("alice", "dba", &old), user("bob", "ops", &new)]).unwrap();
-        assert_eq!(tokens.verify(&alices), Some(identity("alice", "dba")), "groups are those of now");
+        assert_eq!(
+            tokens.verify(&alices).map(|proven| proven.identity),
+            Some(identity("alice", "dba")),
+            "groups are those of now"
+        );
         assert_eq!(tokens.verify(&bobs), None, "another secret");
         tokens.users.replace(&[]).unwrap();
         tokens.users.replace(&[user("alice", "dba", &old)]).unwrap();

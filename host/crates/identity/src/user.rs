@@ -5,6 +5,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
+use sluicegate_core::identity::Kind;
 use subtle::ConstantTimeEq;
 
 /// One `[[identity.user]]`.
@@ -16,8 +17,21 @@ pub struct User {
     /// The groups that the user belongs to.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// The argon2id hash of the user's secret, as `sluicegate user hash` prints it.
-    pub secret_hash: SecretHash,
+    /// What the user is.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The person who answers for a service or an agent.
+    pub owner: Option<String>,
+    /// The argon2id hash of the user's secret, as `sluicegate user hash` prints it. A service or an agent may do without:
+    /// then it comes with tickets only.
+    pub secret_hash: Option<SecretHash>,
+}
+
+impl User {
+    /// A person.
+    pub fn person(name: impl Into<String>, groups: Vec<String>, secret_hash: SecretHash) -> Self {
+        Self { name: name.into(), groups, kind: Kind::Person, owner: None, secret_hash: Some(secret_hash) }
+    }
 }
 
 /// The hash of a secret, in PHC string format. It is not the secret, but lets one be guessed, so

@@ -1,7 +1,7 @@
 //! What a policy may read and say during a call: the contract's imports, answered from the call's
 //! own facts. Nothing is converted before it is asked for, and nothing here waits.
 
-use sluicegate_core::{Command, ResultSchema, Session, command::Parameter, sql::SqlFacts};
+use sluicegate_core::{Command, ResultSchema, Session, command::Parameter, identity::Kind, sql::SqlFacts};
 use wasmtime::{Result, component::Resource};
 
 use crate::{
@@ -53,6 +53,30 @@ impl sessions::HostSession for State {
 
     fn has_group(&mut self, _: Resource<SessionHandle>, name: String) -> Result<bool> {
         Ok(self.session()?.identity.groups.contains(&name))
+    }
+
+    fn kind(&mut self, _: Resource<SessionHandle>) -> Result<sessions::IdentityKind> {
+        Ok(match self.session()?.identity.kind {
+            Kind::Person => sessions::IdentityKind::Person,
+            Kind::Service => sessions::IdentityKind::Service,
+            Kind::Agent => sessions::IdentityKind::Agent,
+        })
+    }
+
+    fn owner(&mut self, _: Resource<SessionHandle>) -> Result<Option<String>> {
+        Ok(self.session()?.identity.owner.clone())
+    }
+
+    fn actor(&mut self, _: Resource<SessionHandle>) -> Result<Option<String>> {
+        Ok(self.session()?.identity.actor.clone())
+    }
+
+    fn roles(&mut self, _: Resource<SessionHandle>) -> Result<Vec<String>> {
+        Ok(self.session()?.roles.clone())
+    }
+
+    fn has_role(&mut self, _: Resource<SessionHandle>, name: String) -> Result<bool> {
+        Ok(self.session()?.roles.contains(&name))
     }
 
     fn target(&mut self, _: Resource<SessionHandle>) -> Result<String> {

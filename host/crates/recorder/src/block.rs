@@ -199,6 +199,7 @@ mod tests {
             application: text(),
             policies: vec![(text(), text())],
             opinions: vec![opinion()],
+            ..Opened::default()
         };
         let refused = Refused {
             user: text(),

@@ -92,7 +92,8 @@ fn size_of(entry: &Entry) -> usize {
     let event = match &entry.event {
         Event::Opened(o) => {
             let texts = [&o.user, &o.target, &o.protocol, &o.client, &o.authentication, &o.application];
-            texts_size(texts) + texts_size(&o.groups) + pairs_size(&o.policies) + opinions_size(&o.opinions)
+            let names = texts_size(o.owner.iter().chain(&o.actor)) + texts_size(&o.roles);
+            texts_size(texts) + names + texts_size(&o.groups) + pairs_size(&o.policies) + opinions_size(&o.opinions)
         }
         Event::Refused(r) => {
             texts_size([&r.user, &r.target, &r.protocol, &r.client, &r.reason]) + opinions_size(&r.opinions)

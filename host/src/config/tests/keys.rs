@@ -129,8 +129,16 @@ fn what_is_wrong_is_said_with_its_place() {
             "the API of [admin] cannot listen on 127.0.0.1:15432, because postgres does",
         ),
         ("[admin]\nadmins = \"group:engineering\"", 2, "`admins` is a list"),
-        ("[admin]\nadmins = [\"engineering\"]", 2, "`engineering` names nobody: write `user:NAME` or `group:NAME`"),
-        ("[admin]\nmetrics = [\"monitoring\"]", 2, "`monitoring` names nobody: write `user:NAME` or `group:NAME`"),
+        (
+            "[admin]\nadmins = [\"engineering\"]",
+            2,
+            "`engineering` names nobody: write `user:NAME` or `group:NAME`, or for tokens `issuer:URL`, `subject:NAME` or `claim:NAME=VALUE`",
+        ),
+        (
+            "[admin]\nmetrics = [\"monitoring\"]",
+            2,
+            "`monitoring` names nobody: write `user:NAME` or `group:NAME`, or for tokens `issuer:URL`, `subject:NAME` or `claim:NAME=VALUE`",
+        ),
         ("[log]\nformat = \"xml\"", 2, "unknown value `xml`, expected `text` or `json`"),
         ("[log]\nlevel = \"=x=y\"", 2, "this is not a log level"),
         ("[telemetry]\notlp_endpoint = \"http://c:4318\"\notlp = 1", 3, "unknown key `otlp` in [telemetry]"),
@@ -297,4 +305,112 @@ fn a_bare_name_is_taken_for_a_group_s() {
         let report = load(&with("", &format!("[admin]\nadmins = \"{written}\""))).report;
         assert!(report.plain().contains(&format!("write `admins = [\"{meant}\"]`")), "{}", report.plain());
     }
+}
+
+/// A role with these lines beside its name.
+fn role(lines: &str) -> String {
+    with("labels = { env = \"prod\" }", &format!("[[role]]\nname = \"dba\"\n{lines}"))
+}
+
+#[test]
+fn roles_and_labels_are_read() {
+    let lines = r#"labels = { env = "prod", name = "*" }
+members = ["user:alice"]
+hours = ["mon-fri 08:00-18:00 Europe/Berlin"]
+requesters = ["group:engineering"]
+approvers = ["user:alice"]
+min_approvals = 2
+longest = "4h"
+"#;
+    let Loaded { config, report, .. } = load(&role(lines));
+    assert_eq!(report.render(), "");
+    let config = config.unwrap();
+    assert_eq!(config.targets[0].labels["env"], "prod");
+    let role = &config.roles[0];
+    assert_eq!((role.name.as_str(), role.labels.len(), role.hours.len()), ("dba", 2, 1));
+    assert_eq!((role.min_approvals, role.longest), (2, Duration::from_secs(4 * 3600)));
+    assert_eq!(role.requesters, ["group:engineering".parse().unwrap()]);
+    let Loaded { config, .. } = load(&self::role("labels = { name = \"*\" }\nmembers = [\"user:alice\"]"));
+    let role = &config.unwrap().roles[0];
+    assert_eq!((role.min_approvals, role.longest), (1, Duration::from_secs(3600)));
+}
+
+#[test]
+fn what_is_wrong_with_a_role_is_said() {
+    let members = "members = [\"user:alice\"]";
+    let all = |more: &str| format!("labels = {{ env = \"prod\" }}\n{members}\n{more}");
+    for (lines, said) in [
+        (members.to_owned(), "missing key `labels`"),
+        (format!("labels = {{}}\n{members}"), "the role `dba` has no labels, so it is for no target"),
+        (format!("labels = {{ env = \"test\" }}\n{members}"), "no target has the labels of the role `dba`"),
+        (all("hours = [\"always\"]"), "`always` is no time of the week"),
+        (all("longest = \"59s\""), "`longest` is between 1m and 7days"),
+        (all("min_approvals = 0"), "`min_approvals` is between 1 and 10"),
+        (all("approvers = [\"user:alice\"]"), "nobody may ask for the role `dba`"),
+        (all("requesters = [\"group:engineering\"]"), "nobody can grant the role `dba`"),
+        (all("requesters = [\"group:nowhere\"]"), "no user belongs to the group `nowhere`"),
+        (all("member = []"), "unknown key `member`"),
+        ("labels = { env = \"prod\" }".to_owned(), "has no `members` and no `requesters`"),
+        ("labels = { env = \"prod\" }\nhours = [\"mon 08:00-09:00\"]".to_owned(), "this one has none"),
+        (all("[[role]]\nname = \"dba\"\nlabels = { env = \"prod\" }"), "the role `dba` is defined twice"),
+        (all("[[role]]\nname = \"a b\"\nlabels = { env = \"prod\" }"), "a role's name has 1 to 63 bytes"),
+    ] {
+        let plain = load(&role(&lines)).report.plain();
+        assert!(plain.contains(said), "{lines}\n{plain}");
+    }
+    for labels in ["{ name = \"x\" }", "{ env = \"*\" }", "{ env = \"\" }", "{ \"a b\" = \"x\" }"] {
+        let plain = load(&with(&format!("labels = {labels}"), "")).report.plain();
+        assert!(plain.contains("every target has the label") || plain.contains("a label and its value"), "{plain}");
+    }
+}
+
+#[test]
+fn who_answers_for_a_service_or_an_agent_is_a_person() {
+    let user = |lines: &str| with("", &format!("[[identity.user]]\nname = \"bot\"\n{lines}"));
+    assert_eq!(load(&user("kind = \"agent\"\nowner = \"alice\"")).report.plain(), "");
+    for (lines, said) in [
+        ("kind = \"agent\"", "has an `owner`"),
+        ("owner = \"alice\"\nsecret_hash = \"HASH\"", "a person has none"),
+        ("", "it has no `secret_hash`"),
+        ("kind = \"agent\"\nowner = \"bot\"", "`bot` is no person"),
+        ("kind = \"service\"\nowner = \"nobody\"", "there is no user `nobody`, so nobody answers for `bot`"),
+        ("kind = \"robot\"\nowner = \"alice\"", "unknown value `robot`"),
+    ] {
+        let plain = load(&user(lines)).report.plain();
+        assert!(plain.contains(said), "{lines}\n{plain}");
+    }
+}
+
+#[test]
+fn what_only_tokens_can_be_has_to_begin_with_a_prefix() {
+    let issuer =
+        |lines: &str| format!("[[identity.oidc]]\nissuer = \"https://id.example.com\"\naudience = \"gate\"\n{lines}");
+    let allow = |principal: &str, lines: &str| {
+        let text = with("", &issuer(lines)).replacen("allow = [", &format!("allow = [\"{principal}\", "), 1);
+        load(&text).report.plain()
+    };
+    let groups = "groups_claim = \"groups\"";
+    for (principal, lines) in [
+        ("group:any", groups),
+        ("user:any", ""),
+        ("claim:x=y", ""),
+        ("claim:ci/x=y", "prefix = \"ci/\""),
+        ("subject:7", ""),
+    ] {
+        assert_eq!(allow(principal, lines), "", "{principal} {lines}");
+    }
+    for (principal, lines) in [
+        ("group:any", ""),
+        ("group:any", "groups_claim = \"groups\"\nprefix = \"ci/\""),
+        ("user:any", "prefix = \"ci/\""),
+        ("claim:x=y", "prefix = \"ci/\""),
+        ("subject:7", "prefix = \"ci/\""),
+    ] {
+        assert!(allow(principal, lines).contains("lets nobody in"), "{principal} {lines}");
+    }
+    let refused = |text: &str| load(text).report.plain();
+    assert!(refused(&with("", &issuer("prefix = \"ali\""))).contains("begins with the prefix"));
+    assert!(refused(&with("", &issuer("prefix = \"a b\""))).contains("printable"));
+    assert!(refused(&with("", &issuer("").replace("https:", "http:"))).contains("https:// URL"));
+    assert!(refused(&with("", &(issuer("") + "\n" + &issuer("prefix = \"x/\"")))).contains("defined twice"));
 }

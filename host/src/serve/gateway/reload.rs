@@ -1,6 +1,7 @@
 //! What a changed configuration changes while the gateway runs, and what has to wait for a restart.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     path::Path,
     sync::Arc,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use sluicegate_admin::WebhookUrl;
-use sluicegate_core::{TargetAccess, secret::SecretSource};
+use sluicegate_core::{Rules, TargetAccess, secret::SecretSource};
 use sluicegate_policy_engine::ApplyError;
 use tokio::task::block_in_place;
 
@@ -65,12 +66,11 @@ impl Gateway {
     pub(super) fn prepare(&self, config: &Config) -> anyhow::Result<impl FnOnce() + use<>> {
         let prepared = self.servers.iter().map(|server| Arc::clone(server).prepare(&config.targets));
         let prepared: Vec<_> = prepared.collect::<anyhow::Result<_>>()?;
-        let access = |target: &Target| TargetAccess { protocol: target.protocol.name, allow: target.allow.clone() };
-        let access = config.targets.iter().map(|target| (target.name.clone(), access(target))).collect();
-        let gate = Arc::clone(&self.gate);
+        let rules = rules(config, &self.ports);
+        let access = Arc::clone(self.gate.access());
         Ok(move || {
             prepared.into_iter().for_each(|put_in_force| put_in_force());
-            gate.set_targets(access);
+            access.set_rules(rules);
         })
     }
 
@@ -104,6 +104,18 @@ impl Gateway {
     pub(super) fn certificate_files(&self) -> impl Iterator<Item = &Path> {
         self.started.tls.iter().flat_map(|tls| [tls.cert.as_path(), tls.key.as_path()])
     }
+}
+
+/// Who may use what, as the gate needs to know it.
+fn rules(config: &Config, ports: &HashMap<&'static str, u16>) -> Rules {
+    let access = |target: &Target| TargetAccess {
+        protocol: target.protocol.name,
+        port: ports.get(target.protocol.name).copied(),
+        allow: target.allow.clone(),
+        labels: target.labels.clone(),
+    };
+    let targets = config.targets.iter().map(|target| (target.name.clone(), access(target))).collect();
+    Rules { targets, roles: config.roles.clone() }
 }
 
 /// The parts of a configuration that are other than those that the gateway was started with, and are in

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use serde::Deserialize;
 
-use crate::{Classes, Column, ColumnName, ColumnUse, FunctionUse, Mask, Relation, Values};
+use crate::{Classes, Column, ColumnName, ColumnUse, FunctionUse, IdentityKind, Mask, Relation, Values};
 
 /// Who is calling, and where to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -16,6 +16,14 @@ pub struct Session {
     pub user: String,
     /// The groups that the identity carries.
     pub groups: Vec<String>,
+    /// What the identity is; `person` in a fixture that does not say.
+    pub kind: IdentityKind,
+    /// The person who answers for a service or an agent.
+    pub owner: Option<String>,
+    /// The agent that acts for the user.
+    pub actor: Option<String>,
+    /// The roles that the identity has on the target.
+    pub roles: Vec<String>,
     /// The target's name.
     pub target: String,
     /// The protocol; `postgres` in a fixture that does not say.
@@ -24,6 +32,12 @@ pub struct Session {
     pub client_address: String,
     /// What the client calls itself.
     pub application: String,
+}
+
+impl Default for IdentityKind {
+    fn default() -> Self {
+        Self::Person
+    }
 }
 
 #[allow(missing_docs, reason = "the methods of the contract's resource `session`")]
@@ -39,6 +53,21 @@ impl Session {
     }
     pub fn has_group(&self, name: &str) -> bool {
         self.groups.iter().any(|group| group == name)
+    }
+    pub fn kind(&self) -> IdentityKind {
+        self.kind
+    }
+    pub fn owner(&self) -> Option<String> {
+        self.owner.clone()
+    }
+    pub fn actor(&self) -> Option<String> {
+        self.actor.clone()
+    }
+    pub fn roles(&self) -> Vec<String> {
+        self.roles.clone()
+    }
+    pub fn has_role(&self, name: &str) -> bool {
+        self.roles.iter().any(|role| role == name)
     }
     pub fn target(&self) -> String {
         self.target.clone()

@@ -21,6 +21,9 @@
 //! }
 //! ```
 //!
+//! A session may also have `"kind": "agent"` (or `service`), `owner`, `actor`, `roles`, `protocol`, `client_address` and
+//! `application`.
+//!
 //! The cases are the commands of one session, in order: one configured policy sees them all. What a
 //! case expects is exact, except that the text of a block is what its reason contains:
 //!

@@ -102,7 +102,7 @@ fn ended(approval: &Approval) -> Problem {
 fn refusal(error: &AnswerError) -> Problem {
     let status = match error {
         AnswerError::NotPending(_) | AnswerError::Already => StatusCode::CONFLICT,
-        AnswerError::Requester | AnswerError::NotAsked(_) => StatusCode::FORBIDDEN,
+        AnswerError::Requester | AnswerError::Agent | AnswerError::NotAsked(_) => StatusCode::FORBIDDEN,
         AnswerError::NoteRequired | AnswerError::NoteText | AnswerError::NoteTooLong => {
             StatusCode::UNPROCESSABLE_ENTITY
         }

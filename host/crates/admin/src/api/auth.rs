@@ -19,7 +19,7 @@ use headers::{
     authorization::{Basic, Bearer},
 };
 use secrecy::SecretString;
-use sluicegate_core::{Approval, Identity, Login, Principal, record};
+use sluicegate_core::{Approval, Basis, Identity, Login, Principal, Proven, record};
 use sluicegate_net::Slot;
 
 use super::Api;
@@ -53,6 +53,10 @@ pub(super) struct Caller {
     /// None for the owner, who needs no name to read.
     pub(super) identity: Option<Identity>,
     pub(super) proof: Proof,
+    /// What the identity was proven by, as the gate knows it.
+    pub(super) basis: Basis,
+    /// The address they come from, or that they came by the socket.
+    pub(super) client: String,
     pub(super) owner: bool,
     pub(super) admins: Arc<[Principal]>,
 }
@@ -88,10 +92,11 @@ pub(super) async fn authenticate(
 ) -> Result<Response, Problem> {
     let Checkpoint { api, owner } = checkpoint;
     let peer = request.extensions().get().map(|Peer(address)| *address);
-    let proven = prove(&api, request.headers(), peer).await?;
-    let (identity, proof) = match proven {
-        Some((identity, proof)) => (Some(identity), proof),
-        None if owner => (None, Proof::Socket),
+    let client = peer.map_or_else(|| "the owner's socket".to_owned(), |peer| peer.to_string());
+    let proven = prove(&api, request.headers(), peer.map(|peer| peer.ip()), &client).await?;
+    let (identity, basis, proof) = match proven {
+        Some((Proven { identity, basis }, proof)) => (Some(identity), basis, proof),
+        None if owner => (None, Default::default(), Proof::Socket),
         None => {
             return Err(Problem::unauthorized("say who you are: HTTP Basic with your secret, or Bearer with a token"));
         }
@@ -99,34 +104,37 @@ pub(super) async fn authenticate(
     if let Some(slot) = request.extensions().get::<Slot>() {
         slot.admitted();
     }
-    let caller = Caller { identity, proof, owner, admins: api.admins() };
+    let caller = Caller { identity, proof, basis, client, owner, admins: api.admins() };
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
 /// Who the credentials say it is; none where there are none.
-async fn prove(api: &Api, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<Option<(Identity, Proof)>, Problem> {
+async fn prove(
+    api: &Api,
+    headers: &HeaderMap,
+    from: Option<IpAddr>,
+    peer: &str,
+) -> Result<Option<(Proven, Proof)>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Problem::bad_request("there is more than one `authorization` header: send one"));
     }
-    let from = peer.map(|peer| peer.ip());
-    let peer = peer.map_or_else(|| "the owner's socket".to_owned(), |peer| peer.to_string());
     if let Ok(Authorization(basic)) = Authorization::<Basic>::decode(&mut iter::once(value)) {
         let (user, secret) = (basic.username(), SecretString::from(basic.password()));
-        return by_secret(api, user, secret, from, &peer).await.map(|identity| Some((identity, Proof::Secret)));
+        return by_secret(api, user, secret, from, peer).await.map(|proven| Some((proven, Proof::Secret)));
     }
     let Ok(Authorization(bearer)) = Authorization::<Bearer>::decode(&mut iter::once(value)) else {
         tracing::warn!(client = peer, "a login to the admin API failed: its credentials are neither Basic nor Bearer");
         return Err(Problem::unauthorized("these credentials are not understood: use HTTP Basic or Bearer"));
     };
     let token = SecretString::from(bearer.token());
-    let Some(identity) = api.0.tokens.verify(&token) else {
+    let Some(proven) = api.0.tokens.verify(&token) else {
         tracing::warn!(client = peer, "a login to the admin API failed: its token is not valid");
         return Err(Problem::unauthorized("the token is not valid, or not any more: get another with your secret"));
     };
-    Ok(Some((identity, Proof::Token(token))))
+    Ok(Some((proven, Proof::Token(token))))
 }
 
 async fn by_secret(
@@ -135,14 +143,22 @@ async fn by_secret(
     secret: SecretString,
     from: Option<IpAddr>,
     peer: &str,
-) -> Result<Identity, Problem> {
+) -> Result<Proven, Problem> {
     let login = match from {
         Some(address) => api.0.logins.verify(user, secret, address).await,
         None => api.0.logins.verify_for_owner(user, secret).await,
     };
     let (user, _) = record::cut(user, MAX_NAME_BYTES);
     match login {
-        Login::Verified(identity) => Ok(identity),
+        Login::Verified(proven) if proven.basis.ticket.is_some() => {
+            tracing::warn!(
+                user,
+                client = peer,
+                "a login to the admin API failed: it was by a ticket, which opens a target"
+            );
+            Err(Problem::unauthorized("a ticket opens its target and nothing here: use your secret or a token"))
+        }
+        Login::Verified(proven) => Ok(proven),
         Login::Wrong { unheard, why } => {
             let why = why.as_deref().unwrap_or("unknown user or wrong secret");
             tracing::warn!(user, client = peer, unheard, why, "a login to the admin API failed");
@@ -157,8 +173,7 @@ async fn by_secret(
                     "logins to the admin API are refused unheard: too many wrong secrets"
                 );
             }
-            let detail =
-                format!("there were too many wrong secrets for this user from your network; try again in {seconds} s");
+            let detail = format!("there were too many wrong secrets from your network; try again in {seconds} s");
             Err(Problem::too_many(detail, seconds))
         }
         Login::Busy => {

@@ -8,12 +8,16 @@
 //! | `POST .../approvals/{id}/approve`, `.../deny`       | approvers, by name and never the requester      |
 //! | `GET /api/v1/sessions`, `.../{id}`, `.../{id}/export` | admins                                        |
 //! | `GET /api/v1/policies`                              | admins                                          |
+//! | `POST /api/v1/tickets`, `POST /api/v1/grants`       | whoever may use the target, or ask for the role |
+//! | `GET /api/v1/tickets`, `.../grants`, `.../roles`    | everybody who is known: theirs; admins: all     |
+//! | `DELETE /api/v1/tickets/{id}`, `.../grants/{id}`    | whom they concern, admins                       |
 //! | `GET /api/v1/record/key`, `GET /api/v1/whoami`      | everybody who is known                          |
 //! | `POST /api/v1/tokens`, `DELETE /api/v1/tokens`      | whoever has a secret, whoever has the token     |
 //! | `GET /openapi.json`                                 | everybody who is known                          |
 //! | `GET /metrics`                                      | admins, and whom `[admin] metrics` lists        |
 //! | `GET /healthz`, `GET /readyz`                       | everybody                                       |
 
+mod access;
 mod answers;
 mod approvals;
 mod auth;
@@ -32,10 +36,10 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{Method, StatusCode, Uri},
     middleware::{from_fn, from_fn_with_state},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use sluicegate_core::{
-    Approvals, Logins, Principal,
+    Access, Approvals, Logins, Principal,
     identity::Tokens,
     sessions::{ApprovalReader, ReadError, SessionReader},
 };
@@ -45,6 +49,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::auth::Peer;
 use self::health::Vitals;
 pub use self::{
+    access::{GrantList, IssuedTicket, RoleBody, RoleList, RoleOffer, TicketBody, TicketList},
     answers::AnswerBody,
     auth::Door,
     health::Health,
@@ -70,6 +75,8 @@ pub struct ApiParts {
     pub history: Arc<dyn ApprovalReader>,
     /// The approvals that are waited for now.
     pub approvals: Arc<Approvals>,
+    /// Decides who may use what.
+    pub access: Arc<Access>,
     /// Tells about policies.
     pub policies: Arc<dyn Policies>,
     /// Verifies secrets.
@@ -101,6 +108,7 @@ struct Inner {
     sessions: Arc<dyn SessionReader>,
     history: Arc<dyn ApprovalReader>,
     approvals: Arc<Approvals>,
+    access: Arc<Access>,
     policies: Arc<dyn Policies>,
     logins: Arc<Logins>,
     tokens: Arc<dyn Tokens>,
@@ -128,6 +136,11 @@ pub fn router(api: Api, door: Door) -> Router {
         .route("/api/v1/sessions/{id}/export", get(sessions::export))
         .route("/api/v1/record/key", get(sessions::key))
         .route("/api/v1/policies", get(policies::list))
+        .route("/api/v1/tickets", get(access::list_tickets).post(access::issue_ticket))
+        .route("/api/v1/tickets/{id}", delete(access::revoke_ticket))
+        .route("/api/v1/roles", get(access::list_roles))
+        .route("/api/v1/grants", get(access::list_grants).post(access::request_role))
+        .route("/api/v1/grants/{id}", delete(access::revoke_grant))
         .route("/api/v1/tokens", post(tokens::issue).delete(tokens::revoke))
         .route("/api/v1/whoami", get(tokens::whoami))
         .route("/openapi.json", get(openapi::serve))
@@ -146,12 +159,14 @@ pub fn router(api: Api, door: Door) -> Router {
 impl Api {
     /// An API of these parts.
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { sessions, history, approvals, policies, logins, tokens, health, metrics, rights } = parts;
+        let ApiParts { sessions, history, approvals, access, policies, logins, tokens, health, metrics, rights } =
+            parts;
         let Rights { admins, scrapers } = rights;
         Self(Arc::new(Inner {
             sessions,
             history,
             approvals,
+            access,
             policies,
             logins,
             tokens,

@@ -13,7 +13,7 @@ use utoipa::{
     },
 };
 
-use super::{answers, approvals, extract::NoParams, health, policies, sessions, tokens};
+use super::{access, answers, approvals, extract::NoParams, health, policies, sessions, tokens};
 use crate::problem::{MEDIA_TYPE, Problem};
 
 /// The whole API.
@@ -21,7 +21,7 @@ use crate::problem::{MEDIA_TYPE, Problem};
 #[openapi(
     info(
         title = "Sluicegate",
-        description = "Approvals, the record, the policies and the health of one gateway. Times are milliseconds since the Unix \
+        description = "Approvals, access, the record, the policies and the health of one gateway. Times are milliseconds since the Unix \
             epoch in bodies and RFC 3339 in parameters. Parameters that are not listed are refused with 400, as are \
             methods with 405; both are problems (RFC 9457). Before a request is understood as HTTP at all, it may be \
             refused with 400, 414 or 431 and no body.",
@@ -37,6 +37,13 @@ use crate::problem::{MEDIA_TYPE, Problem};
         sessions::export,
         sessions::key,
         policies::list,
+        access::issue_ticket,
+        access::list_tickets,
+        access::revoke_ticket,
+        access::list_roles,
+        access::request_role,
+        access::list_grants,
+        access::revoke_grant,
         tokens::issue,
         tokens::revoke,
         tokens::whoami,
@@ -98,6 +105,8 @@ pub(super) struct Missing;
 pub(super) struct Removed;
 /// What may come of answers.
 pub(super) struct Answering;
+/// What may come of requests for access.
+pub(super) struct Asking;
 /// What may come of requests about tokens.
 pub(super) struct WrongProof;
 
@@ -107,7 +116,7 @@ impl IntoResponses for Common {
             (400, "The request is not understood: a parameter is unknown or out of bounds, or a body is no JSON."),
             (401, "The caller is not known."),
             (421, "A listener that only this machine reaches was asked for another host."),
-            (429, "There were too many wrong secrets for this user from the caller's network."),
+            (429, "There were too many wrong secrets from the caller's network."),
             (500, "The gateway failed; its log says how."),
             (503, "The gateway cannot do it now."),
         ])
@@ -157,6 +166,19 @@ impl IntoResponses for Answering {
             (413, "The body has more than 64 KiB."),
             (415, "The body is not `application/json`."),
             (422, "The body does not fit, or a note is needed or too long."),
+        ])
+    }
+}
+
+impl IntoResponses for Asking {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (403, "The caller is not the owner of the service or agent."),
+            (404, "There is no such target that the caller may use, or no such role that they may ask for."),
+            (409, "The identity has enough of them."),
+            (413, "The body has more than 64 KiB."),
+            (415, "The body is not `application/json`."),
+            (422, "The body does not fit, or a time or a text is out of bounds."),
         ])
     }
 }

@@ -15,16 +15,20 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use sluicegate_core::{
     Approval, ApprovalId, SessionId,
+    access::TicketId,
     sessions::{ApprovalFilter, ApprovalPage, SessionFilter, SessionPage},
 };
 use tokio::time::timeout;
 
 pub use self::error::ClientError;
 use self::{connection::Connection, query::Query};
-use crate::api::{AnswerBody, PolicyList, SessionView, Token, WhoAmI};
+use crate::api::{
+    AnswerBody, GrantList, IssuedTicket, PolicyList, RoleBody, RoleList, SessionView, TicketBody, TicketList, Token,
+    WhoAmI,
+};
 
 /// How long a gateway may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -133,14 +137,48 @@ impl AdminClient {
     /// Approves or denies, and returns the approval as it then stands. Needs credentials.
     pub async fn answer(&mut self, id: ApprovalId, approved: bool, note: &str) -> Result<Approval, ClientError> {
         let path = format!("/api/v1/approvals/{id}/{}", if approved { "approve" } else { "deny" });
-        let body = serde_json::to_vec(&AnswerBody { note: note.to_owned() }).map_err(ClientError::Answer)?;
-        parse(&self.ask(Method::POST, &path, Some(body.into())).await?)
+        self.post(&path, &AnswerBody { note: note.to_owned() }).await
     }
 
     /// The policies, one object for each module.
     pub async fn policies(&mut self) -> Result<Vec<serde_json::Value>, ClientError> {
         let list: PolicyList = self.get("/api/v1/policies").await?;
         Ok(list.items)
+    }
+
+    /// Issues a ticket. Needs credentials.
+    pub async fn issue_ticket(&mut self, body: &TicketBody) -> Result<IssuedTicket, ClientError> {
+        self.post("/api/v1/tickets", body).await
+    }
+
+    /// The tickets that are valid, as far as they concern the caller.
+    pub async fn tickets(&mut self) -> Result<TicketList, ClientError> {
+        self.get("/api/v1/tickets").await
+    }
+
+    /// Revokes a ticket. Needs credentials.
+    pub async fn revoke_ticket(&mut self, id: TicketId) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, &format!("/api/v1/tickets/{id}"), None).await.map(drop)
+    }
+
+    /// The roles that the caller may ask for.
+    pub async fn roles(&mut self) -> Result<RoleList, ClientError> {
+        self.get("/api/v1/roles").await
+    }
+
+    /// Asks for a role. Needs credentials.
+    pub async fn request_role(&mut self, body: &RoleBody) -> Result<Approval, ClientError> {
+        self.post("/api/v1/grants", body).await
+    }
+
+    /// The grants that are in force, as far as they concern the caller.
+    pub async fn grants(&mut self) -> Result<GrantList, ClientError> {
+        self.get("/api/v1/grants").await
+    }
+
+    /// Ends a grant. Needs credentials.
+    pub async fn revoke_grant(&mut self, id: ApprovalId) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, &format!("/api/v1/grants/{id}"), None).await.map(drop)
     }
 
     /// A session token for whoever asks with their secret.
@@ -160,6 +198,11 @@ impl AdminClient {
 
     async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
         parse(&self.ask(Method::GET, path, None).await?)
+    }
+
+    async fn post<T: DeserializeOwned>(&mut self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(ClientError::Answer)?;
+        parse(&self.ask(Method::POST, path, Some(body.into())).await?)
     }
 
     /// The body of a successful answer.

@@ -16,8 +16,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sluicegate_admin::{Api, ApiParts, Door, Health, Policies, Rights, router, serve_tcp};
 use sluicegate_core::{
-    Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate, GateParts, GatedSession,
-    Halt, Hello, Identity, Logins, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
+    Access, AccessParts, Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate,
+    GateParts, GatedSession, Halt, Hello, Identity, Logins, Phase, Principal, Requirement, ResultSchema, Rules,
+    Session, TargetAccess, Verification,
     approvals::{Announcer, ApprovalLimits},
     identity::Tokens,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -37,7 +38,7 @@ pub const CAST: [(&str, &str); 5] =
 pub fn user(name: &str) -> User {
     let group = CAST.iter().find(|(known, _)| *known == name).unwrap().1;
     let secret_hash = SecretHash::from(hash_secret(secret(name)).unwrap());
-    User { name: name.to_owned(), groups: vec![group.to_owned()], secret_hash }
+    User::person(name, vec![group.to_owned()], secret_hash)
 }
 
 /// Their secret.
@@ -183,7 +184,14 @@ impl Stage {
             Approvals::new(ApprovalLimits::default(), Arc::clone(&recorder), announcer, DigestKey::derive(&[7; 32]));
         let asks = Arc::new(Mutex::new(Vec::new()));
         let desk = Arc::new(Desk { users: Arc::clone(&users), busy: AtomicBool::new(false) });
+        let access = Access::new(AccessParts {
+            directory: Arc::clone(&users) as _,
+            tickets: Arc::default(),
+            approvals: Arc::clone(&approvals),
+            recorder: Arc::clone(&recorder),
+        });
         let gate = Gate::new(GateParts {
+            access: Arc::clone(&access),
             logins: Arc::new(Logins::new(Arc::clone(&users) as _)),
             policies: Arc::new(Engine(Arc::clone(&asks))),
             recorder,
@@ -192,13 +200,15 @@ impl Stage {
             approvals: Arc::clone(&approvals),
         });
         let allow = CAST.map(|(_, group)| Principal::Group(group.to_owned())).to_vec();
-        let access = TargetAccess { protocol: "test", allow };
-        gate.set_targets(["orders", "stock"].map(|name| (name.to_owned(), access.clone())).into());
+        let target = TargetAccess { protocol: "test", allow, ..TargetAccess::default() };
+        let targets = ["orders", "stock"].map(|name| (name.to_owned(), target.clone())).into();
+        access.set_rules(Rules { targets, roles: Vec::new() });
         let stopping = Arc::new(Stopping::default());
         let api = Api::new(ApiParts {
             sessions: Arc::clone(&ledger) as _,
             history: Arc::clone(&ledger) as _,
             approvals: Arc::clone(&approvals),
+            access,
             policies: Arc::new(Modules),
             logins: Arc::new(Logins::new(Arc::clone(&desk) as _)),
             tokens: Arc::clone(&tokens) as _,

@@ -3,7 +3,7 @@
 use super::Approvals;
 use crate::{
     approval::{Answer, Approval, ApprovalId, ApprovalState, MAX_NOTE_BYTES, Requirement},
-    identity::{Identity, Principal},
+    identity::{Identity, Kind, Principal},
     record::{self, Answered, Entry, Event, RecordError},
 };
 
@@ -16,6 +16,9 @@ pub enum AnswerError {
     /// Who asked cannot answer.
     #[error("nobody can answer what they asked for themselves; somebody else has to")]
     Requester,
+    /// An agent cannot agree to anything.
+    #[error("an agent answers for nobody: a person has to")]
+    Agent,
     /// They are not asked.
     #[error("this approval is not yours to answer: it needs {0}")]
     NotAsked(String),
@@ -50,8 +53,7 @@ impl Approvals {
         let ticket = self.ticket(id).ok_or(AnswerError::NotPending(id))?;
         let mut votes = ticket.turn.lock().await;
         let before = ticket.state.borrow().clone();
-        may_answer(&before, approver, admins, note)?;
-        votes.may_answer(approver)?;
+        votes.may_answer(&before, approver, admins, note)?;
         let at = record::now();
         let answer = Answer { approver: approver.user.clone(), approved, note: note.to_owned(), at };
         let event = Event::Answered(Answered { approval: id, sequence: before.sequence, answer });
@@ -74,29 +76,6 @@ impl Approvals {
     }
 }
 
-fn may_answer(approval: &Approval, approver: &Identity, admins: &[Principal], note: &str) -> Result<(), AnswerError> {
-    if approval.state != ApprovalState::Pending || approval.expires_at <= record::now() {
-        return Err(AnswerError::NotPending(approval.id));
-    }
-    if !approval.may_answer(approver, admins) {
-        return Err(AnswerError::NotAsked(approval.approvers()));
-    }
-    let answers_for = |r: &&Requirement| r.may_answer(approver, admins);
-    if note.trim().is_empty() && approval.requirements.iter().filter(answers_for).any(|r| r.reason_required) {
-        return Err(AnswerError::NoteRequired);
-    }
-    if note.chars().any(rearranges) {
-        return Err(AnswerError::NoteText);
-    }
-    if note.len() > MAX_NOTE_BYTES { Err(AnswerError::NoteTooLong) } else { Ok(()) }
-}
-
-/// Whether a character does something to the text around it: control characters, line and paragraph
-/// separators, and those that turn the direction of writing.
-fn rearranges(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// Who asked, who answered, and how many approvals each requirement has.
 pub(super) struct Votes {
     requester: Identity,
@@ -112,12 +91,36 @@ impl Votes {
     }
 
     /// Nobody answers their own request, nor twice, under whatever names.
-    fn may_answer(&self, approver: &Identity) -> Result<(), AnswerError> {
+    fn may_answer(
+        &self,
+        approval: &Approval,
+        approver: &Identity,
+        admins: &[Principal],
+        note: &str,
+    ) -> Result<(), AnswerError> {
+        if approval.state != ApprovalState::Pending || approval.expires_at <= record::now() {
+            return Err(AnswerError::NotPending(approval.id));
+        }
         if approver.is_same_person(&self.requester) {
             return Err(AnswerError::Requester);
         }
-        let answered = self.answered.iter().any(|other| approver.is_same_person(other));
-        if answered { Err(AnswerError::Already) } else { Ok(()) }
+        if approver.kind == Kind::Agent {
+            return Err(AnswerError::Agent);
+        }
+        if !approval.may_answer(approver, admins) {
+            return Err(AnswerError::NotAsked(approval.approvers()));
+        }
+        if self.answered.iter().any(|other| approver.is_same_person(other)) {
+            return Err(AnswerError::Already);
+        }
+        let answers_for = |r: &&Requirement| r.may_answer(approver, admins);
+        if note.trim().is_empty() && approval.requirements.iter().filter(answers_for).any(|r| r.reason_required) {
+            return Err(AnswerError::NoteRequired);
+        }
+        if note.chars().any(record::rearranges) {
+            return Err(AnswerError::NoteText);
+        }
+        if note.len() > MAX_NOTE_BYTES { Err(AnswerError::NoteTooLong) } else { Ok(()) }
     }
 
     /// Counts one who approves, for what they may answer for, and says whether there are enough now.

@@ -101,18 +101,18 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn take(approvals: &Arc<Approvals>, identity: &str) -> Result<Self, OpenError> {
+    pub(super) fn take(approvals: &Arc<Approvals>, identity: String) -> Result<Self, OpenError> {
         let mut live = approvals.live();
         let (all, limits) = (live.by_identity.values().sum::<usize>(), &approvals.limits);
         if all >= limits.max_pending {
             return Err(OpenError::Full(all));
         }
-        let count = live.by_identity.entry(identity.to_owned()).or_default();
+        let count = live.by_identity.entry(identity.clone()).or_default();
         if *count >= limits.max_pending_per_identity {
             return Err(OpenError::Identity(*count));
         }
         *count += 1;
-        Ok(Self { approvals: Arc::downgrade(approvals), identity: identity.to_owned() })
+        Ok(Self { approvals: Arc::downgrade(approvals), identity })
     }
 }
 

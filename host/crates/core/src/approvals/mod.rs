@@ -183,6 +183,11 @@ impl Approvals {
         live.remembered.insert(digest, Remembered { approval, requirements, until });
     }
 
+    /// Whether one more may be asked for by this identity, for now.
+    pub(crate) fn room_for(self: &Arc<Self>, requester: &Identity) -> Result<(), OpenError> {
+        Place::take(self, whose(requester)).map(drop)
+    }
+
     /// Asks for an approval: on disk before it is announced. `request` has everything but its id and times.
     pub(crate) async fn open(self: &Arc<Self>, mut request: Approval, requester: &Identity) -> Result<Hold, OpenError> {
         request.id = ApprovalId(Uuid::now_v7());
@@ -191,7 +196,7 @@ impl Approvals {
         let stands = asked.map_or(self.limits.expires, |seconds| Duration::from_secs(seconds.into()));
         let stands = stands.min(self.limits.max_expires);
         request.expires_at = request.requested_at + i64::try_from(stands.as_millis()).unwrap_or(i64::MAX / 2);
-        let place = Place::take(self, &request.requester)?;
+        let place = Place::take(self, whose(requester))?;
         let held = Event::Held(Box::new(request.clone()));
         self.recorder.append(Entry { session: request.session, at: request.requested_at, event: held }).await?;
         self.recorder.flush().await?;
@@ -214,6 +219,14 @@ impl Approvals {
             deadline: tokio::time::Instant::now() + stands,
             place: Some(place),
         })
+    }
+}
+
+/// Under what name an identity's places are counted: an agent takes none of the person's for whom it acts.
+fn whose(identity: &Identity) -> String {
+    match &identity.actor {
+        Some(actor) => format!("{}\n{actor}", identity.user),
+        None => identity.user.clone(),
     }
 }
 

@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Instant};
 use sluicegate_metrics::{SessionMetrics, Verdict};
 
 use crate::{
+    access::{Seat, Standing},
     admission::{GateParts, Session},
     approval::{Approval, ApprovalId},
     approvals::Approvals,
@@ -29,6 +30,7 @@ pub use self::{
 /// One admitted session.
 pub struct GatedSession {
     log: SessionLog,
+    seat: Seat,
     policies: Box<dyn PolicySession>,
     /// The number of the last command that was recorded.
     sequence: u64,
@@ -63,6 +65,7 @@ impl SessionLog {
 impl GatedSession {
     pub(crate) fn new(
         session: Arc<Session>,
+        seat: Seat,
         policies: Box<dyn PolicySession>,
         gate: &GateParts,
         metrics: SessionMetrics,
@@ -77,6 +80,7 @@ impl GatedSession {
         let (governing, generation) = (policies.governing(), policies.generation());
         Self {
             log,
+            seat,
             policies,
             sequence: 0,
             governing,
@@ -102,6 +106,11 @@ impl GatedSession {
     /// The session.
     pub fn session(&self) -> &Arc<Session> {
         &self.log.session
+    }
+
+    /// Whether its access still stands: whoever serves the session ends it when that is lost.
+    pub fn standing(&self) -> Standing {
+        self.seat.standing()
     }
 
     /// Nothing is expected of the session for now.
@@ -136,6 +145,10 @@ impl GatedSession {
     /// that was suspended is handed in again when its hold is over, from the very bytes that the client
     /// sent: it is then permitted or denied, or goes on waiting. Not cancel-safe.
     pub async fn decide(&mut self, command: Command) -> Result<ForwardPermit, Halt> {
+        if let Some(lost) = self.seat.lost() {
+            let denial = Denial::gate(format!("access to the target has ended: {lost}"));
+            return Err(Halt::Denied(Box::pin(self.refuse(command, denial)).await));
+        }
         let command = Arc::new(command);
         if let Some(suspended) = self.suspended.take() {
             return Box::pin(self.decide_again(suspended, command)).await;

@@ -1,6 +1,8 @@
 //! Logins: the one place where secrets that come from the network are verified, so that nobody can guess
-//! them at leisure. How many wrong ones there were, and what follows, is in [`tries`].
+//! them at leisure. How many wrong ones there were, and what follows, is in [`tries`] for each user and network, and in
+//! [`networks`] for each network.
 
+mod networks;
 mod tries;
 
 use std::{
@@ -14,16 +16,17 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 
 use crate::{
-    identity::{Authenticator, Identity, Verification},
+    identity::{Authenticator, Proven, Verification},
     record,
 };
+use networks::Networks;
 use tries::{Entrance, Outcome, Tries};
 
 /// What came of a login.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Login {
     /// The secret is this identity's.
-    Verified(Identity),
+    Verified(Proven),
     /// It is not, or there is no such user.
     Wrong {
         /// How many further tries were refused unheard since the last that was verified.
@@ -46,7 +49,7 @@ pub enum Login {
 /// Verifies the secrets of logins. One serves every listener, so that all of them count together.
 pub struct Logins {
     authenticator: Arc<dyn Authenticator>,
-    tries: Mutex<Tries>,
+    counts: Mutex<Counts>,
     /// Somebody's secret is verified, for whoever waits for that.
     verified: Notify,
     /// Makes keys of names, which may be long, so that what is kept has one size and nobody outside can
@@ -54,37 +57,74 @@ pub struct Logins {
     keys: RandomState,
 }
 
+#[derive(Default)]
+struct Counts {
+    tries: Tries,
+    networks: Networks,
+}
+
+/// Under what a try is counted.
+#[derive(Clone, Copy)]
+struct Keys {
+    /// The user and the network.
+    pair: u64,
+    /// The network; none for what cannot be guessed.
+    network: Option<u64>,
+}
+
+impl Counts {
+    fn enter(&mut self, keys: Keys, now: Instant) -> Entrance {
+        let from = keys.network.map_or(Entrance::Open, |network| self.networks.enter(network, now));
+        if from != Entrance::Open {
+            return from;
+        }
+        let entrance = self.tries.enter(keys.pair, now);
+        if let (Some(network), true) = (keys.network, entrance != Entrance::Open) {
+            self.networks.leave(network, Outcome::Unknown);
+        }
+        entrance
+    }
+
+    fn leave(&mut self, keys: Keys, outcome: Outcome, now: Instant) -> (u32, u64) {
+        let from_network = keys.network.map_or(0, |network| self.networks.leave(network, outcome));
+        let (wrong, unheard) = self.tries.leave(keys.pair, outcome, now);
+        (wrong, unheard + from_network)
+    }
+}
+
 impl Logins {
     /// Logins that this authenticator decides.
     pub fn new(authenticator: Arc<dyn Authenticator>) -> Self {
         let keys = RandomState::new();
-        Self { authenticator, tries: Mutex::default(), verified: Notify::new(), keys }
+        Self { authenticator, counts: Mutex::default(), verified: Notify::new(), keys }
     }
 
     /// Whether `secret` is that of `user`, for a client at this address. May wait until other secrets of the
     /// same user from the same network are verified. Cancel-safe.
     pub async fn verify(&self, user: &str, secret: SecretString, from: IpAddr) -> Login {
         let network = network(from);
-        let key = self.keys.hash_one((user, network));
+        let (pair, from) = (self.keys.hash_one((user, network)), self.keys.hash_one(network));
+        // Guesses from an address that many share must not keep out those who come with what cannot be guessed.
+        let keys = Keys { pair, network: self.authenticator.is_guessable(&secret).then_some(from) };
         loop {
             // Made before it is known whether to wait, so that nothing is missed in between.
             let verified = self.verified.notified();
-            match self.tries().enter(key, Instant::now()) {
+            match self.counts().enter(keys, Instant::now()) {
                 Entrance::Open => break,
                 Entrance::Wait => {}
                 Entrance::Closed { wait, first } => return Login::Throttled { seconds: seconds(wait), first },
             }
             verified.await;
         }
-        let attempt = Attempt { logins: self, key: Some(key) };
+        let attempt = Attempt { logins: self, keys: Some(keys) };
         match self.authenticator.verify(user, secret).await {
-            Verification::Verified(identity) => {
+            Verification::Verified(proven) => {
                 let (wrong, unheard) = attempt.end(Outcome::Right);
                 if wrong >= tries::FREE {
                     let (user, _) = record::cut(user, 128);
                     tracing::warn!(user, %network, wrong, unheard, "a login succeeded after many wrong secrets");
                 }
-                Login::Verified(identity)
+                Login::Verified(proven)
             }
             Verification::Wrong => Login::Wrong { unheard: attempt.end(Outcome::Wrong).1, why: None },
             Verification::Rejected(why) => Login::Wrong { unheard: attempt.end(Outcome::Wrong).1, why: Some(why) },
@@ -98,15 +138,15 @@ impl Logins {
     /// The same for the gateway's owner, who could read the secrets' hashes anyway.
     pub async fn verify_for_owner(&self, user: &str, secret: SecretString) -> Login {
         match self.authenticator.verify(user, secret).await {
-            Verification::Verified(identity) => Login::Verified(identity),
+            Verification::Verified(proven) => Login::Verified(proven),
             Verification::Wrong => Login::Wrong { unheard: 0, why: None },
             Verification::Rejected(why) => Login::Wrong { unheard: 0, why: Some(why) },
             Verification::Busy => Login::Busy,
         }
     }
 
-    fn tries(&self) -> MutexGuard<'_, Tries> {
-        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,7 +155,7 @@ impl Logins {
 struct Attempt<'a> {
     logins: &'a Logins,
     /// None once its outcome is known.
-    key: Option<u64>,
+    keys: Option<Keys>,
 }
 
 impl Attempt<'_> {
@@ -125,8 +165,8 @@ impl Attempt<'_> {
     }
 
     fn leave(&mut self, outcome: Outcome) -> (u32, u64) {
-        let Some(key) = self.key.take() else { return (0, 0) };
-        let counted = self.logins.tries().leave(key, outcome, Instant::now());
+        let Some(keys) = self.keys.take() else { return (0, 0) };
+        let counted = self.logins.counts().leave(keys, outcome, Instant::now());
         self.logins.verified.notify_waiters();
         counted
     }
@@ -160,6 +200,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::identity::Identity;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -184,7 +225,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 self.inside.fetch_sub(1, Ordering::SeqCst);
                 match (user, secret.expose_secret()) {
-                    ("alice", "sesame") => Verification::Verified(Identity::builtin(user, Vec::new())),
+                    ("alice", "sesame") => Verification::Verified(Identity::builtin(user, Vec::new()).into()),
                     (_, "slow") => std::future::pending().await,
                     _ => Verification::Wrong,
                 }
@@ -221,6 +262,17 @@ mod tests {
             let first = answers.iter().filter(|login| matches!(login, Login::Throttled { first: true, .. })).count();
             assert_eq!((throttled, first), (295, 1), "{user}");
         }
+    }
+
+    #[tokio::test]
+    async fn one_secret_tried_on_many_names_is_not_tried_for_ever() {
+        let (door, logins) = stage();
+        for n in 0..300 {
+            logins.verify(&format!("user{n}"), "guess".into(), HERE).await;
+        }
+        assert_eq!(door.asked.load(Ordering::SeqCst), networks::FREE);
+        let elsewhere = "192.0.2.1".parse().unwrap();
+        assert!(matches!(logins.verify("alice", "sesame".into(), elsewhere).await, Login::Verified(_)));
     }
 
     #[tokio::test]

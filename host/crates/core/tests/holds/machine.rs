@@ -275,6 +275,7 @@ fn word(error: &AnswerError) -> &'static str {
     match error {
         AnswerError::NotPending(_) => "not pending",
         AnswerError::Requester => "the requester",
+        AnswerError::Agent => "an agent",
         AnswerError::NotAsked(_) => "not asked",
         AnswerError::Already => "already",
         AnswerError::NoteRequired => "no note",

@@ -14,8 +14,9 @@ use std::{
 
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate, GateParts, GatedSession, Hello,
-    Identity, Logins, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
+    Access, AccessParts, Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Directory, Gate,
+    GateParts, GatedSession, Hello, Identity, Logins, Phase, Principal, Requirement, ResultSchema, Session,
+    TargetAccess, Verification,
     approvals::ApprovalLimits,
     command::Parameter,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -170,9 +171,19 @@ impl Flight for Quiet {
 /// Knows the cast, whatever their secret.
 struct Doorman;
 
+impl Directory for Doorman {
+    fn standing(&self, identity: &Identity, _: u64) -> Option<Identity> {
+        Some(identity.clone())
+    }
+
+    fn called(&self, _: &str) -> Option<(Identity, u64)> {
+        None
+    }
+}
+
 impl Authenticator for Doorman {
     fn verify<'a>(&'a self, user: &'a str, _: SecretString) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
-        Box::pin(async move { Verification::Verified(cast::person(user)) })
+        Box::pin(async move { Verification::Verified(cast::person(user).into()) })
     }
 }
 
@@ -237,7 +248,14 @@ impl Stage {
 fn gate(limits: ApprovalLimits, rules: &Arc<Mutex<Rules>>, ledger: &Arc<Ledger>) -> (Gate, Arc<Approvals>) {
     let recorder: Arc<dyn Recorder> = Arc::clone(ledger) as _;
     let approvals = Approvals::new(limits, Arc::clone(&recorder), None, DigestKey::derive(&[7; 32]));
+    let access = Access::new(AccessParts {
+        directory: Arc::new(Doorman),
+        tickets: Arc::default(),
+        approvals: Arc::clone(&approvals),
+        recorder: Arc::clone(&recorder),
+    });
     let gate = Gate::new(GateParts {
+        access: Arc::clone(&access),
         logins: Arc::new(Logins::new(Arc::new(Doorman))),
         policies: Arc::new(Engine(Arc::clone(rules))),
         recorder,
@@ -246,8 +264,9 @@ fn gate(limits: ApprovalLimits, rules: &Arc<Mutex<Rules>>, ledger: &Arc<Ledger>)
         approvals: Arc::clone(&approvals),
     });
     let allow = vec![Principal::Group("engineering".to_owned())];
-    let access = TargetAccess { protocol: "test", allow };
-    gate.set_targets([ORDERS, BILLING].map(|target| (target.to_owned(), access.clone())).into());
+    let place = TargetAccess { protocol: "test", allow, ..TargetAccess::default() };
+    let targets = [ORDERS, BILLING].map(|target| (target.to_owned(), place.clone())).into();
+    access.set_rules(sluicegate_core::Rules { targets, roles: Vec::new() });
     (gate, approvals)
 }
 

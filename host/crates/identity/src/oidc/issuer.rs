@@ -2,7 +2,10 @@
 
 use openidconnect::IssuerUrl;
 use serde::{Deserialize, de};
-use sluicegate_core::{Identity, identity::TokenFacts};
+use sluicegate_core::{
+    Identity,
+    identity::{Kind, TokenFacts},
+};
 use sluicegate_net::is_loopback_host;
 
 use super::token::Facts;
@@ -25,6 +28,14 @@ pub struct Issuer {
     pub username_claim: String,
     /// The claim with the user's groups; none where its users have no groups.
     pub groups_claim: Option<String>,
+    /// What those are whom its tokens are for.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The claim with the person who answers for them, where they are services or agents.
+    pub owner_claim: Option<String>,
+    /// Whether sessions end when the token ends that opened them.
+    #[serde(default)]
+    pub end_sessions_with_token: bool,
     /// What stands before every name that it gives, so that no other issuer can give the same.
     #[serde(default)]
     pub prefix: String,
@@ -126,7 +137,17 @@ impl Issuer {
         let is_own = |name: &str| !others().any(|prefix| name.starts_with(prefix));
         let (user, subject) = (named(name), named(facts.subject()));
         let groups: Vec<_> = groups.iter().map(|group| named(group)).collect();
-        for name in groups.iter().chain([&user, &subject]) {
+        let owner = self.owner_claim.as_ref().map(|claim| {
+            // A name that somebody else is known by, and so not with this issuer's prefix.
+            let owner = facts.text(claim).filter(|_| claim != "email" || facts.email_is_verified());
+            owner.map(str::to_owned).ok_or_else(|| format!("the token has no claim `{claim}` that counts"))
+        });
+        let owner = owner.transpose()?;
+        let actor = facts.actor().map_err(|_| "the token does not say who acts (`act`)".to_owned())?.map(named);
+        if owner.as_deref().is_some_and(|owner| !is_name(owner)) {
+            return Err("the token has an owner whose name is too long, empty or not printable".to_owned());
+        }
+        for name in groups.iter().chain([&user, &subject]).chain(&actor) {
             if !is_name(name) {
                 return Err("the token has a name that is too long, empty or not printable".to_owned());
             }
@@ -137,6 +158,8 @@ impl Issuer {
         let claims = facts.claims().map(|(name, values)| (named(name), values));
         let claims = claims.filter(|(name, _)| is_own(name)).collect();
         let token = TokenFacts { issuer: self.url().to_owned(), subject, claims };
-        Ok(Identity { user, groups, token: Some(Box::new(token)) })
+        // Whoever acts for somebody decides by themselves what they do.
+        let kind = if actor.is_some() { Kind::Agent } else { self.kind };
+        Ok(Identity { user, groups, kind, owner, actor, token: Some(Box::new(token)) })
     }
 }

@@ -87,7 +87,7 @@ impl Http {
         Ok(Self { far: client().https_only(true).build()?, near: client().no_proxy().build()? })
     }
 
-    /// An issuer elsewhere leads to no place on this machine.
+    /// An issuer elsewhere leads to no place that is reached without TLS.
     async fn get<T: DeserializeOwned>(&self, issuer: &Url, url: Url) -> Result<T, FetchError> {
         if !is_trusted(&url) || issuer.scheme() != url.scheme() {
             return Err(FetchError::Place);
@@ -119,11 +119,10 @@ impl Keys {
     /// be had, which is in the log. Cancel-safe.
     pub async fn current(self: &Arc<Self>) -> Option<Arc<Known>> {
         match self.known.load_full() {
+            Some(known) if known.at.elapsed() < FRESH => Some(known),
             Some(known) if known.at.elapsed() < STALE => {
-                if known.at.elapsed() >= FRESH {
-                    tokio::spawn(Arc::clone(self).ask(Some(Arc::clone(&known))));
-                }
-                Some(known)
+                // A key that the issuer has withdrawn must not count because nobody came meanwhile.
+                Some(self.asked(Some(Arc::clone(&known))).await.unwrap_or(known))
             }
             old => self.asked(old).await,
         }

@@ -9,11 +9,21 @@ mod issuer;
 mod keys;
 mod token;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret, SecretString};
-use sluicegate_core::{Authenticator, Identity, Verification};
+use sluicegate_core::{
+    Authenticator, Basis, Directory, Identity, Proven, Verification,
+    access::{Tickets, is_ticket},
+};
 
 pub use issuer::{InvalidIssuer, Issuer};
 
@@ -21,17 +31,21 @@ use crate::BuiltinUsers;
 use keys::{Http, Keys};
 use token::{TokenError, Unverified};
 
-/// Everybody who can prove who they are: built-in users by their secrets, all others by tokens.
+/// Everybody who can prove who they are: built-in users by their secrets, all others by tokens, and both by tickets.
 pub struct Everybody {
     users: Arc<BuiltinUsers>,
+    tickets: Arc<Tickets>,
     http: Http,
     issuers: ArcSwap<Vec<Trusted>>,
+    last_life: AtomicU64,
 }
 
 /// An issuer whose tokens count, and its keys.
 struct Trusted {
     issuer: Issuer,
     keys: Arc<Keys>,
+    /// Another one once it is configured otherwise: then its tokens may say something else.
+    life: u64,
 }
 
 /// The client that gets issuers' keys could not be set up.
@@ -42,8 +56,9 @@ pub struct HttpError(#[source] reqwest::Error);
 impl Everybody {
     /// These users, and whoever has a token of these issuers. Nobody is asked for keys yet: an issuer that cannot be
     /// reached keeps no gateway from starting. Blocking: reads the system's trusted certificates.
-    pub fn new(users: Arc<BuiltinUsers>, issuers: &[Issuer]) -> Result<Self, HttpError> {
-        let everybody = Self { users, http: Http::new().map_err(HttpError)?, issuers: ArcSwap::default() };
+    pub fn new(users: Arc<BuiltinUsers>, tickets: Arc<Tickets>, issuers: &[Issuer]) -> Result<Self, HttpError> {
+        let (http, issuers_now, last_life) = (Http::new().map_err(HttpError)?, ArcSwap::default(), AtomicU64::new(0));
+        let everybody = Self { users, tickets, http, issuers: issuers_now, last_life };
         everybody.set_issuers(issuers);
         Ok(everybody)
     }
@@ -54,27 +69,35 @@ impl Everybody {
         let trusted = issuers.iter().map(|issuer| {
             let same = before.iter().find(|trusted| trusted.issuer.url() == issuer.url());
             let keys = same.map_or_else(|| Arc::new(Keys::new(issuer, &self.http)), |same| Arc::clone(&same.keys));
-            Trusted { issuer: issuer.clone(), keys }
+            let life = same.filter(|same| same.issuer == *issuer).map(|same| same.life);
+            let life = life.unwrap_or_else(|| self.last_life.fetch_add(1, Ordering::Relaxed) + 1);
+            Trusted { issuer: issuer.clone(), keys, life }
         });
         self.issuers.store(Arc::new(trusted.collect()));
     }
 
     async fn prove(&self, user: &str, secret: SecretString) -> Verification {
+        if is_ticket(&secret) {
+            let proven = self.tickets.verify(user, &secret);
+            let wrong =
+                || Verification::Rejected("the ticket is unknown, over, used, revoked or another user's".to_owned());
+            return proven.map_or_else(wrong, Verification::Verified);
+        }
         let Some(token) = Unverified::read(secret.expose_secret()) else {
             return self.users.verify(user, secret).await;
         };
         match self.proven(user, &token).await {
-            Ok(identity) => Verification::Verified(identity),
+            Ok(proven) => Verification::Verified(proven),
             Err(Unproven::Wrong(why)) => Verification::Rejected(why),
             Err(Unproven::NoKeys) => Verification::Busy,
         }
     }
 
     /// Whom the token proves, if that is this user; or why not.
-    async fn proven(&self, user: &str, token: &Unverified<'_>) -> Result<Identity, Unproven> {
+    async fn proven(&self, user: &str, token: &Unverified<'_>) -> Result<Proven, Unproven> {
         let issuers = self.issuers.load_full();
         let trusted = issuers.iter().find(|trusted| Some(trusted.issuer.url()) == token.issuer());
-        let Some(Trusted { issuer, keys }) = trusted else {
+        let Some(Trusted { issuer, keys, life }) = trusted else {
             return Err("the token is not of an issuer that is configured".into());
         };
         let known = keys.current().await.ok_or(Unproven::NoKeys)?;
@@ -95,7 +118,23 @@ impl Everybody {
         if self.users.standing(user).is_some() {
             return Err("the token is for somebody who has the name of a built-in user".into());
         }
-        Ok(identity)
+        let expires_at = Some(facts.expires_at());
+        let basis = Basis { life: *life, expires_at, ends_sessions: issuer.end_sessions_with_token, ticket: None };
+        Ok(Proven { identity, basis })
+    }
+}
+
+impl Directory for Everybody {
+    fn standing(&self, identity: &Identity, life: u64) -> Option<Identity> {
+        let Some(token) = &identity.token else { return Directory::standing(&*self.users, identity, life) };
+        let issuers = self.issuers.load();
+        let trusted = issuers.iter().find(|trusted| trusted.issuer.url() == token.issuer)?;
+        let counts = trusted.life == life && self.users.standing(&identity.user).is_none();
+        counts.then(|| identity.clone())
+    }
+
+    fn called(&self, name: &str) -> Option<(Identity, u64)> {
+        self.users.standing(name)
     }
 }
 
@@ -114,6 +153,10 @@ impl<T: Into<String>> From<T> for Unproven {
 }
 
 impl Authenticator for Everybody {
+    fn is_guessable(&self, secret: &SecretString) -> bool {
+        !is_ticket(secret) && Unverified::read(secret.expose_secret()).is_none()
+    }
+
     fn verify<'a>(
         &'a self,
         user: &'a str,

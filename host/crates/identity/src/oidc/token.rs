@@ -86,6 +86,7 @@ pub(super) struct Unverified<'t> {
 /// What a token says that was verified.
 pub(super) struct Facts {
     subject: String,
+    expires_at: i64,
     claims: Map<String, Value>,
 }
 
@@ -127,7 +128,8 @@ impl<'t> Unverified<'t> {
             Some(Some(begins)) if begins > latest as f64 => return Err(TokenError::Early),
             _ => {}
         }
-        Ok(Facts { subject: claims.subject().to_string(), claims: self.claims.clone() })
+        let (subject, expires_at) = (claims.subject().to_string(), claims.expiration().timestamp_millis());
+        Ok(Facts { subject, expires_at, claims: self.claims.clone() })
     }
 }
 
@@ -135,6 +137,19 @@ impl Facts {
     /// The issuer's own name for whom it is for.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// When the token ends, in milliseconds since the Unix epoch.
+    pub fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+
+    /// Who acts for whom it is for now, by the issuer's own name (RFC 8693, section 4.1); none where they act themselves. An
+    /// error where that cannot be told.
+    pub fn actor(&self) -> Result<Option<&str>, TokenError> {
+        let Some(act) = self.claims.get("act") else { return Ok(None) };
+        let actor = act.get("sub").and_then(Value::as_str).filter(|actor| !actor.is_empty());
+        actor.map(Some).ok_or(TokenError::Malformed)
     }
 
     /// A claim that is a text.

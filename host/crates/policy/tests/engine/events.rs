@@ -45,7 +45,7 @@ fn every_fact_is_read_as_it_is() {
     let said = reason(&ruling);
     for fact in [
         "00000000-0000-0000-0000-000000000000 | alice | orders | postgres | 127.0.0.1:5000 | psql",
-        "engineering+eu | true false | 1 | query | select * from people | select ? | public.people",
+        "engineering+eu | true false | IdentityKind::Agent Some(\"olga\") Some(\"bot\") | reader+writer true false | 1 | query | select * from people | select ? | public.people",
         "Some(\"seven\") | None | None | None",
         "Classes(READ) [\"select\"] 1",
         "access: Access(READ), known: true, indirect: false",

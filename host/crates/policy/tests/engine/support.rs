@@ -14,6 +14,7 @@ use sluicegate_core::{
     Batch, BatchColumn, Column, ColumnName, Command, Identity, Phase, RelationName, Resolution, ResultSchema, Session,
     SessionId,
     command::Parameter,
+    identity::Kind,
     policy::{Binding, Flight, Mode, PolicyEngine, PolicySession, Ruling},
     sql::{Access, Classes, ColumnUse, FunctionUse, RelationUse, SqlFacts, Usage},
 };
@@ -142,7 +143,14 @@ pub fn binding(module: &str, mode: Mode, settings: Value) -> Binding {
 pub fn session() -> Arc<Session> {
     Arc::new(Session {
         id: SessionId(uuid::Uuid::nil()),
-        identity: Identity::builtin("alice", vec!["engineering".into(), "eu".into()]),
+        identity: Identity {
+            kind: Kind::Agent,
+            owner: Some("olga".into()),
+            actor: Some("bot".into()),
+            ..Identity::builtin("alice", vec!["engineering".into(), "eu".into()])
+        },
+        roles: vec!["reader".into(), "writer".into()],
+        ticket: None,
         target: "orders".into(),
         protocol: "postgres",
         client: "127.0.0.1:5000".parse().unwrap(),

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use humantime::format_duration;
-use sluicegate_core::Refusal;
+use sluicegate_core::{Refusal, access::Lost};
 
 use crate::{
     codec::{frame::FrameError, startup::StartupError},
@@ -74,6 +74,14 @@ pub enum SessionError {
         /// Whether a transaction was open.
         in_transaction: bool,
     },
+    /// Whoever it is may not use the target any more.
+    #[error("access to the target has ended: {lost}")]
+    Lost {
+        /// Why.
+        lost: Lost,
+        /// Whether a command waited for people.
+        on_hold: bool,
+    },
     /// It lasted for as long as its target allows.
     #[error("the session has lasted {}, which its target's `max_session` ends", format_duration(*after))]
     Longest {
@@ -118,6 +126,7 @@ impl SessionError {
                 "target-protocol"
             }
             Self::Stopping | Self::StoppingOnHold => "stopping",
+            Self::Lost { .. } => "access-ended",
             Self::Idle { .. } => "idle",
             Self::Longest { .. } => "longest",
         }
@@ -160,6 +169,10 @@ impl SessionError {
             Self::Idle { in_transaction: false, .. } => Some(("57P05", format!("{self}; connect again"))),
             Self::Idle { in_transaction: true, .. } => {
                 Some(("25P03", format!("{self}, and its open transaction with it; connect again")))
+            }
+            Self::Lost { on_hold: false, .. } => Some(("28000", self.to_string())),
+            Self::Lost { on_hold: true, .. } => {
+                Some(("28000", format!("{self}; the command that waited for approval did not run")))
             }
             Self::Longest { on_hold: false, .. } => Some(("57P01", format!("{self}; connect again"))),
             Self::Longest { on_hold: true, .. } => {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
+use sluicegate_core::access::{Lost, Standing};
 use sluicegate_net::{Lifetime, MaybeTls, Over, SessionLimits, Stop};
 
 use ending::GONE;
@@ -66,7 +67,7 @@ pub async fn run(
             let client = Side::new(client, CLIENT_WHOLE, BytesMut::new(), metrics.to_client());
             let server = Side::new(stream, SERVER_WHOLE, read_ahead, metrics.to_target());
             let machine = &mut machine;
-            let (lull, lifetime) = (Lull::new(LULL), Lifetime::new(limits));
+            let (lull, lifetime, standing) = (Lull::new(LULL), Lifetime::new(limits), machine.standing());
             let cancel = Arc::clone(&cancel);
             let mut session = Session {
                 client,
@@ -75,6 +76,7 @@ pub async fn run(
                 out,
                 lull,
                 lifetime,
+                standing,
                 cancel,
                 gone: false,
                 cancels: 0,
@@ -126,6 +128,7 @@ struct Session<'a> {
     out: Outbox,
     lull: Lull,
     lifetime: Lifetime,
+    standing: Standing,
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
@@ -152,6 +155,8 @@ enum Ready {
     Lull,
     /// The session has been idle, or has lasted, for as long as it may.
     Over(Over),
+    /// Whoever it is may not use the target any more.
+    Lost(Lost),
     Stop,
     /// The client is gone, and the target says nothing.
     Silence,
@@ -246,6 +251,10 @@ impl Session<'_> {
                     Box::pin(self.cut_short()).await;
                     return Err(SessionError::Longest { after, on_hold: self.machine.is_on_hold() });
                 }
+                (Ready::Lost(lost), _) => {
+                    Box::pin(self.cut_short()).await;
+                    return Err(SessionError::Lost { lost, on_hold: self.machine.is_on_hold() });
+                }
                 (Ready::HoldOver, leaving) => {
                     self.leaving = leaving;
                     Box::pin(self.machine.decide_held(&mut self.out)).await?;
@@ -323,7 +332,7 @@ impl Session<'_> {
 
     /// What comes first of all that the session waits for.
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
-        let Self { client, server, machine, out, lull, lifetime, gone, leaving, .. } = self;
+        let Self { client, server, machine, out, lull, lifetime, standing, gone, leaving, .. } = self;
         let (for_client, for_server) = out.queues();
         let writes = !*gone && client.has_work(for_client) || server.has_work(for_server);
         let may_read = leaving.is_none();
@@ -333,6 +342,9 @@ impl Session<'_> {
         // What is below sockets that are always ready is never looked at.
         if stop.is_overdue() {
             return Ok(Ready::Stop);
+        }
+        if let Some(lost) = standing.lost() {
+            return Ok(Ready::Lost(lost.clone()));
         }
         if let Some(over) = lifetime.is_over() {
             return Ok(Ready::Over(over));
@@ -363,6 +375,7 @@ impl Session<'_> {
             // A look around every few seconds would begin the silence anew.
             () = lull.fell(), if patience.is_none() => Ok(Ready::Lull),
             over = lifetime.over() => Ok(Ready::Over(over)),
+            lost = standing.until_lost() => Ok(Ready::Lost(lost)),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
             () = silence(patience) => Ok(Ready::Silence),
         }

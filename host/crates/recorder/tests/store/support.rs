@@ -24,8 +24,7 @@ pub fn opened(session: SessionId, user: &str) -> Entry {
         client: "127.0.0.1:1".to_owned(),
         authentication: "secret".to_owned(),
         application: "test".to_owned(),
-        policies: Vec::new(),
-        opinions: Vec::new(),
+        ..Opened::default()
     });
     entry(session, event)
 }

@@ -213,6 +213,7 @@ fn named(mask: &str) -> Mask {
 fn glance(session: &Session, command: &Command) {
     black_box((session.id(), session.user(), session.target(), session.protocol(), session.client_address()));
     black_box((session.application(), session.groups(), session.has_group("engineering")));
+    black_box((session.kind(), session.owner(), session.actor(), session.roles(), session.has_role("reader")));
     black_box((command.sequence(), command.verb(), command.text(), command.normalized_text(), command.resources()));
     for index in 0..command.parameter_count() {
         black_box(command.parameter(index));
@@ -229,6 +230,8 @@ fn everything(session: &Session, command: &Command) -> String {
     let mut said = vec![session.id(), session.user(), session.target(), session.protocol()];
     said.extend([session.client_address(), session.application(), session.groups().join("+")]);
     said.push(format!("{} {}", session.has_group("engineering"), session.has_group("admin")));
+    said.push(format!("{:?} {:?} {:?}", session.kind(), session.owner(), session.actor()));
+    said.push(format!("{} {} {}", session.roles().join("+"), session.has_role("reader"), session.has_role("dba")));
     said.extend([command.sequence().to_string(), command.verb(), command.text(), command.normalized_text()]);
     said.push(command.resources().join("+"));
     for index in 0..=command.parameter_count() {

@@ -38,7 +38,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use sluicegate_core::{Command, ForwardPermit, GatedSession, Halt};
+use sluicegate_core::{Command, ForwardPermit, GatedSession, Halt, access::Standing};
 use sluicegate_metrics::TargetMetrics;
 use sluicegate_sql::Analyser;
 
@@ -234,6 +234,11 @@ impl Machine {
             may_mask,
             fatal: false,
         }
+    }
+
+    /// Whether the session's access still stands.
+    pub fn standing(&self) -> Standing {
+        self.gate.standing()
     }
 
     /// What is counted of the session's target.

@@ -4,8 +4,8 @@ use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approvals, Authenticator, Command, DigestKey, Gate, GateParts, GatedSession, Hello, Identity, Logins, Principal,
-    SessionPermit, TargetAccess, Verification,
+    Access, AccessParts, Approvals, Authenticator, Command, DigestKey, Directory, Gate, GateParts, GatedSession, Hello,
+    Identity, Logins, Principal, Rules, SessionPermit, TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Appended, Entry, RecordFuture, Recorder, Recording},
@@ -14,17 +14,21 @@ use sluicegate_core::{
 /// A permit for `user`, whose client calls itself `application`.
 pub async fn permit(user: &str, application: &str) -> (SessionPermit, GatedSession) {
     let open = Arc::new(Open);
+    let approvals = Approvals::new(ApprovalLimits::default(), open.clone(), None, DigestKey::derive(&[7; 32]));
+    let (directory, recorder, tickets) = (open.clone(), open.clone(), Arc::default());
+    let access = Access::new(AccessParts { directory, tickets, approvals: approvals.clone(), recorder });
     let gate = Gate::new(GateParts {
+        access: access.clone(),
         logins: Arc::new(Logins::new(open.clone())),
         policies: open.clone(),
         recorder: open.clone(),
         recording: Recording::Ordered,
         max_output: 0,
-        approvals: Approvals::new(ApprovalLimits::default(), open, None, DigestKey::derive(&[7; 32])),
+        approvals,
     });
     let allow = vec![Principal::User(user.to_owned())];
-    let access = TargetAccess { protocol: "postgres", allow };
-    gate.set_targets(HashMap::from([("orders".to_owned(), access)]));
+    let target = TargetAccess { protocol: "postgres", allow, ..TargetAccess::default() };
+    access.set_rules(Rules { targets: HashMap::from([("orders".to_owned(), target)]), roles: Vec::new() });
     let hello = Hello {
         protocol: "postgres",
         user: user.to_owned(),
@@ -37,13 +41,23 @@ pub async fn permit(user: &str, application: &str) -> (SessionPermit, GatedSessi
 
 struct Open;
 
+impl Directory for Open {
+    fn standing(&self, identity: &Identity, _: u64) -> Option<Identity> {
+        Some(identity.clone())
+    }
+
+    fn called(&self, _: &str) -> Option<(Identity, u64)> {
+        None
+    }
+}
+
 impl Authenticator for Open {
     fn verify<'a>(
         &'a self,
         user: &'a str,
         _secret: SecretString,
     ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
-        Box::pin(async move { Verification::Verified(Identity::builtin(user, Vec::new())) })
+        Box::pin(async move { Verification::Verified(Identity::builtin(user, Vec::new()).into()) })
     }
 }
 

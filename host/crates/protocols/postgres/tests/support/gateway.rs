@@ -18,8 +18,9 @@ use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::{backend::Message, frontend};
 use secrecy::SecretString;
 use sluicegate_core::{
-    Approval, ApprovalState, Approvals, Authenticator, Command, Denial, DenialKind, DigestKey, Gate, GateParts,
-    Identity, Logins, Mask, Phase, Principal, Requirement, ResultSchema, TargetAccess, Verification,
+    Access, AccessParts, Approval, ApprovalState, Approvals, Authenticator, Command, Denial, DenialKind, DigestKey,
+    Directory, Gate, GateParts, Identity, Logins, Mask, Phase, Principal, Requirement, ResultSchema, Rules,
+    TargetAccess, Verification,
     approvals::ApprovalLimits,
     policy::{Flight, Opinion, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Appended, Entry, Event, Outcome, RecordFuture, Recorder, Recording},
@@ -94,8 +95,15 @@ impl Gateway {
         let record = Arc::new(Memory::default());
         let double = Arc::new(Double::default());
         let approvals = Approvals::new(ApprovalLimits::default(), record.clone(), None, DigestKey::derive(&[7; 32]));
+        let access = Access::new(AccessParts {
+            directory: Arc::new(Everybody),
+            tickets: Arc::default(),
+            approvals: approvals.clone(),
+            recorder: record.clone(),
+        });
         let gate = Gate::new(GateParts {
             logins: Arc::new(Logins::new(Arc::new(Everybody))),
+            access: access.clone(),
             policies: Arc::new(Engine(double.clone())),
             recorder: record.clone(),
             recording: Recording::Ordered,
@@ -103,8 +111,8 @@ impl Gateway {
             approvals: approvals.clone(),
         });
         let allow = vec![Principal::Group("engineering".to_owned())];
-        let access = TargetAccess { protocol: "postgres", allow };
-        gate.set_targets(HashMap::from([("orders".to_owned(), access)]));
+        let place = TargetAccess { protocol: "postgres", allow, ..TargetAccess::default() };
+        access.set_rules(Rules { targets: HashMap::from([("orders".to_owned(), place)]), roles: Vec::new() });
         let target = format!("{address}\ndatabase = \"postgres\"\nusername = \"postgres\"\n");
         let gateway = Server::new(ServerParts {
             gate: Arc::new(gate),
@@ -213,6 +221,16 @@ pub async fn eventually<T>(otherwise: &str, mut found: impl FnMut() -> Option<T>
 
 struct Everybody;
 
+impl Directory for Everybody {
+    fn standing(&self, identity: &Identity, _: u64) -> Option<Identity> {
+        Some(identity.clone())
+    }
+
+    fn called(&self, _: &str) -> Option<(Identity, u64)> {
+        None
+    }
+}
+
 impl Authenticator for Everybody {
     fn verify<'a>(
         &'a self,
@@ -220,7 +238,7 @@ impl Authenticator for Everybody {
         _secret: SecretString,
     ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
         let identity = Identity::builtin(user, vec!["engineering".to_owned()]);
-        Box::pin(async move { Verification::Verified(identity) })
+        Box::pin(async move { Verification::Verified(identity.into()) })
     }
 }
 
