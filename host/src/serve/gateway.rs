@@ -68,7 +68,6 @@ impl Gateway {
         block_in_place(|| policies.apply(bindings(&config.targets)))?;
         let users = Arc::new(BuiltinUsers::new(&config.users)?);
         let everybody = Arc::new(block_in_place(|| Everybody::new(users.clone(), &config.issuers))?);
-        let logins = Arc::new(Logins::new(everybody.clone()));
         let traced = traced(&config, &recorder)?;
         let recording: Arc<dyn Recorder> = match &traced {
             Some(traced) => traced.clone(),
@@ -76,7 +75,7 @@ impl Gateway {
         };
         let approvals = approvals(&config, &recording, DigestKey::derive(&mask_key))?;
         let gate = Arc::new(Gate::new(GateParts {
-            logins: Arc::clone(&logins),
+            logins: Arc::new(Logins::new(everybody.clone())),
             policies: policies.clone(),
             recorder: recording,
             recording: config.recording,
@@ -93,9 +92,10 @@ impl Gateway {
             metrics: vitals::metrics(&gate, &policies, &approvals, &recorder),
             approvals,
             policies: Arc::new(Status(policies.clone())),
-            logins,
+            gate: Arc::clone(&gate),
             tokens: Arc::new(SessionTokens::new(users.clone())),
             rights: admin::rights(&config),
+            issuers: admin::issuers(&config),
         };
         let administration = Administration::start(&config, api).await?;
         let certificates = administration.certificate().into_iter().collect();
@@ -130,7 +130,7 @@ impl Gateway {
         mask_key: &Zeroizing<[u8; data_dir::KEY_BYTES]>,
         stop: &Stop,
     ) -> anyhow::Result<Vec<String>> {
-        let mut addresses = Vec::new();
+        let (mut addresses, mut ports) = (Vec::new(), HashMap::new());
         for listen in &self.config.listen {
             let protocol = listen.protocol;
             let tls = server_tls(&self.config, protocol.alpn)?;
@@ -146,9 +146,11 @@ impl Gateway {
             let listener = Listener::bind(protocol.name, &address, exposure(&self.config), limits).await?;
             let listener = listener.behind(self.config.proxies.get(protocol.name).cloned().unwrap_or_default());
             addresses.push(format!("{} {}", protocol.name, listener.local_addr()));
+            ports.insert(protocol.name, listener.local_addr().port());
             self.servers.push(Arc::clone(&server));
             self.sessions.spawn(server.serve(listener, stop.clone()));
         }
+        self.administration.set_ports(ports);
         Ok(addresses)
     }
 

@@ -12,7 +12,8 @@ mod webhook;
 mod webhook_url;
 
 pub use api::{
-    AnswerBody, Api, ApiParts, Door, Health, Policies, PolicyList, Rights, SessionView, Token, WhoAmI, router,
+    AnswerBody, Api, ApiParts, Door, Health, LoginIssuer, LoginIssuers, Policies, PolicyList, Rights, SessionView,
+    Token, UsableTarget, UsableTargets, WhoAmI, router,
 };
 pub use client::{AdminClient, ClientError, Credentials, Export};
 pub use problem::Problem;

@@ -23,7 +23,7 @@ pub mod sessions;
 pub mod sql;
 pub mod verdict;
 
-pub use admission::{Gate, GateParts, Hello, Refusal, Session, SessionId, SessionPermit, TargetAccess};
+pub use admission::{Claim, Gate, GateParts, Hello, Refusal, Session, SessionId, SessionPermit, TargetAccess};
 pub use approval::{Approval, ApprovalId, ApprovalState, Requirement};
 pub use approvals::Approvals;
 pub use chain::Chain;

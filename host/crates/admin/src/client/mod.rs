@@ -24,7 +24,9 @@ use tokio::time::timeout;
 
 pub use self::error::ClientError;
 use self::{connection::Connection, query::Query};
-use crate::api::{AnswerBody, PolicyList, SessionView, Token, WhoAmI};
+use crate::api::{
+    AnswerBody, LoginIssuer, LoginIssuers, PolicyList, SessionView, Token, UsableTarget, UsableTargets, WhoAmI,
+};
 
 /// How long a gateway may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ pub enum Credentials {
         /// The secret.
         secret: SecretString,
     },
-    /// A session token.
+    /// A session token, or an issuer's token.
     Token(SecretString),
 }
 
@@ -156,6 +158,18 @@ impl AdminClient {
     /// Who the gateway takes this client for.
     pub async fn whoami(&mut self) -> Result<WhoAmI, ClientError> {
         self.get("/api/v1/whoami").await
+    }
+
+    /// The issuers with which people log in. Needs no credentials.
+    pub async fn login_issuers(&mut self) -> Result<Vec<LoginIssuer>, ClientError> {
+        let list: LoginIssuers = self.get("/api/v1/login").await?;
+        Ok(list.items)
+    }
+
+    /// The targets that this client may use.
+    pub async fn targets(&mut self) -> Result<Vec<UsableTarget>, ClientError> {
+        let list: UsableTargets = self.get("/api/v1/targets").await?;
+        Ok(list.items)
     }
 
     async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {

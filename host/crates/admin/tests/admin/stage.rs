@@ -14,7 +14,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use sluicegate_admin::{Api, ApiParts, Door, Health, Policies, Rights, router, serve_tcp};
+use sluicegate_admin::{Api, ApiParts, Door, Health, LoginIssuer, Policies, Rights, router, serve_tcp};
 use sluicegate_core::{
     Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate, GateParts, GatedSession,
     Halt, Hello, Identity, Logins, Phase, Principal, Requirement, ResultSchema, Session, TargetAccess, Verification,
@@ -162,7 +162,7 @@ pub struct Stage {
     pub tokens: Arc<SessionTokens>,
     pub ledger: Arc<Ledger>,
     pub approvals: Arc<Approvals>,
-    gate: Gate,
+    gate: Arc<Gate>,
     desk: Arc<Desk>,
     asks: Arc<Mutex<Vec<Requirement>>>,
     stopping: Arc<Stopping>,
@@ -183,14 +183,14 @@ impl Stage {
             Approvals::new(ApprovalLimits::default(), Arc::clone(&recorder), announcer, DigestKey::derive(&[7; 32]));
         let asks = Arc::new(Mutex::new(Vec::new()));
         let desk = Arc::new(Desk { users: Arc::clone(&users), busy: AtomicBool::new(false) });
-        let gate = Gate::new(GateParts {
-            logins: Arc::new(Logins::new(Arc::clone(&users) as _)),
+        let gate = Arc::new(Gate::new(GateParts {
+            logins: Arc::new(Logins::new(Arc::clone(&desk) as _)),
             policies: Arc::new(Engine(Arc::clone(&asks))),
             recorder,
             recording: Recording::Ordered,
             max_output: 0,
             approvals: Arc::clone(&approvals),
-        });
+        }));
         let allow = CAST.map(|(_, group)| Principal::Group(group.to_owned())).to_vec();
         let access = TargetAccess { protocol: "test", allow };
         gate.set_targets(["orders", "stock"].map(|name| (name.to_owned(), access.clone())).into());
@@ -200,7 +200,7 @@ impl Stage {
             history: Arc::clone(&ledger) as _,
             approvals: Arc::clone(&approvals),
             policies: Arc::new(Modules),
-            logins: Arc::new(Logins::new(Arc::clone(&desk) as _)),
+            gate: Arc::clone(&gate),
             tokens: Arc::clone(&tokens) as _,
             health: Arc::clone(&stopping) as _,
             metrics: Metrics::new(&Sources {
@@ -214,7 +214,13 @@ impl Stage {
                 admins: vec![Principal::Group("admin".to_owned())],
                 scrapers: vec![Principal::User("eve".to_owned())],
             },
+            issuers: vec![LoginIssuer {
+                issuer: "https://id.example.com".to_owned(),
+                client_id: "sluicegate".to_owned(),
+                scopes: vec!["openid".to_owned()],
+            }],
         });
+        api.set_ports([("test", 4711)].into());
         Self { api, users, tokens, ledger, approvals, gate, desk, asks, stopping }
     }
 
@@ -243,6 +249,17 @@ impl Stage {
     /// Says that too much else is being verified, or not any more.
     pub fn busy(&self, busy: bool) {
         self.desk.busy.store(busy, Ordering::SeqCst);
+    }
+
+    /// Lets everybody use `orders`, and only this group the other target.
+    pub fn only(&self, target: &str, group: &str) {
+        let access = |groups: &[&str]| TargetAccess {
+            protocol: "test",
+            allow: groups.iter().map(|group| Principal::Group((*group).to_owned())).collect(),
+        };
+        let everybody = CAST.map(|(_, group)| group);
+        self.gate
+            .set_targets([("orders".to_owned(), access(&everybody)), (target.to_owned(), access(&[group]))].into());
     }
 
     /// Says that it stops.

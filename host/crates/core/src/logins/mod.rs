@@ -64,6 +64,28 @@ impl Logins {
     /// Whether `secret` is that of `user`, for a client at this address. May wait until other secrets of the
     /// same user from the same network are verified. Cancel-safe.
     pub async fn verify(&self, user: &str, secret: SecretString, from: IpAddr) -> Login {
+        self.guarded(Some(user), from, || self.authenticator.verify(user, secret)).await
+    }
+
+    /// Whose token this is, for a client at this address; none for the gateway's owner. A token has a name only
+    /// once it is verified, so that wrong ones count by network alone. Cancel-safe.
+    pub async fn verify_token(&self, token: SecretString, from: Option<IpAddr>) -> Login {
+        match from {
+            Some(from) => self.guarded(None, from, || self.authenticator.verify_token(token)).await,
+            None => unguarded(self.authenticator.verify_token(token).await),
+        }
+    }
+
+    /// The same as [`Self::verify`] for the gateway's owner, who could read the secrets' hashes anyway.
+    pub async fn verify_for_owner(&self, user: &str, secret: SecretString) -> Login {
+        unguarded(self.authenticator.verify(user, secret).await)
+    }
+
+    /// Verifies unless there were too many wrong ones of this name, or without one, from this network.
+    async fn guarded<'a, F>(&self, user: Option<&str>, from: IpAddr, verify: impl FnOnce() -> F) -> Login
+    where
+        F: Future<Output = Verification> + 'a,
+    {
         let network = network(from);
         let key = self.keys.hash_one((user, network));
         loop {
@@ -77,11 +99,11 @@ impl Logins {
             verified.await;
         }
         let attempt = Attempt { logins: self, key: Some(key) };
-        match self.authenticator.verify(user, secret).await {
+        match verify().await {
             Verification::Verified(identity) => {
                 let (wrong, unheard) = attempt.end(Outcome::Right);
                 if wrong >= tries::FREE {
-                    let (user, _) = record::cut(user, 128);
+                    let (user, _) = record::cut(&identity.user, 128);
                     tracing::warn!(user, %network, wrong, unheard, "a login succeeded after many wrong secrets");
                 }
                 Login::Verified(identity)
@@ -92,16 +114,6 @@ impl Logins {
                 attempt.end(Outcome::Unknown);
                 Login::Busy
             }
-        }
-    }
-
-    /// The same for the gateway's owner, who could read the secrets' hashes anyway.
-    pub async fn verify_for_owner(&self, user: &str, secret: SecretString) -> Login {
-        match self.authenticator.verify(user, secret).await {
-            Verification::Verified(identity) => Login::Verified(identity),
-            Verification::Wrong => Login::Wrong { unheard: 0, why: None },
-            Verification::Rejected(why) => Login::Wrong { unheard: 0, why: Some(why) },
-            Verification::Busy => Login::Busy,
         }
     }
 
@@ -135,6 +147,16 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.leave(Outcome::Unknown);
+    }
+}
+
+/// What a verification comes to that does not count.
+fn unguarded(verification: Verification) -> Login {
+    match verification {
+        Verification::Verified(identity) => Login::Verified(identity),
+        Verification::Wrong => Login::Wrong { unheard: 0, why: None },
+        Verification::Rejected(why) => Login::Wrong { unheard: 0, why: Some(why) },
+        Verification::Busy => Login::Busy,
     }
 }
 
@@ -240,6 +262,22 @@ mod tests {
         let elsewhere = "2001:db8:1:2::3".parse().unwrap();
         assert!(matches!(logins.verify("alice", "sesame".into(), elsewhere).await, Login::Verified(_)));
         assert!(matches!(logins.verify_for_owner("alice", "sesame".into()).await, Login::Verified(_)));
+    }
+
+    #[tokio::test]
+    async fn wrong_tokens_count_by_their_network_and_keep_no_name_out() {
+        let (_, logins) = stage();
+        for _ in 0..tries::FREE {
+            let login = logins.verify_token("a.b.c".into(), Some(HERE)).await;
+            assert!(matches!(login, Login::Wrong { why: Some(_), .. }), "{login:?}");
+        }
+        let throttled = logins.verify_token("d.e.f".into(), Some(HERE)).await;
+        assert!(matches!(throttled, Login::Throttled { first: true, .. }));
+        assert!(matches!(logins.verify("alice", "sesame".into(), HERE).await, Login::Verified(_)));
+        assert!(matches!(logins.verify("", "sesame".into(), HERE).await, Login::Wrong { .. }), "an empty name is one");
+        let elsewhere = Some("192.0.2.7".parse().unwrap());
+        assert!(matches!(logins.verify_token("a.b.c".into(), elsewhere).await, Login::Wrong { .. }));
+        assert!(matches!(logins.verify_token("a.b.c".into(), None).await, Login::Wrong { .. }));
     }
 
     #[tokio::test]
