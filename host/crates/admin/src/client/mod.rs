@@ -79,6 +79,11 @@ impl AdminClient {
         Ok(Self { connection, authorization: None })
     }
 
+    /// The host of the gateway's URL, and whether it has a certificate; none on the owner's socket.
+    pub fn place(&self) -> Option<(&str, bool)> {
+        self.connection.place()
+    }
+
     /// Says from now on who asks.
     pub fn authenticate(&mut self, credentials: &Credentials) -> Result<(), ClientError> {
         let value = match credentials {

@@ -90,10 +90,9 @@ impl BrowserLogin<'_> {
             None if provider.names_itself => return Err(LoginError::Nonce),
             _ => {}
         }
-        let http = |request| provider.send(request);
         let client = provider.client.clone().set_redirect_uri(redirect);
         let request = client.exchange_code(returned.code?).set_pkce_verifier(verifier);
-        let answer = request.request_async(&http).await?;
+        let answer = request.request_async(&provider.wire).await?;
         provider.granted(&answer, |found| match found {
             Some(found) if bool::from(found.secret().as_bytes().ct_eq(nonce.secret().as_bytes())) => Ok(()),
             _ => Err("another nonce".to_owned()),

@@ -15,9 +15,8 @@ impl Provider {
     pub async fn device(&self) -> Result<DeviceLogin<'_>, LoginError> {
         let place = self.device.clone().ok_or(LoginError::NoDevice)?;
         let client = self.client.clone().set_device_authorization_url(place);
-        let http = |request| self.send(request);
         let request = client.exchange_device_code().add_scopes(self.scopes.iter().cloned());
-        let answer: CoreDeviceAuthorizationResponse = request.request_async(&http).await?;
+        let answer: CoreDeviceAuthorizationResponse = request.request_async(&self.wire).await?;
         Ok(DeviceLogin { provider: self, answer })
     }
 }
@@ -41,9 +40,8 @@ impl DeviceLogin<'_> {
     /// Waits until somebody has typed it, or until it expires, which the issuer says. Cancel-safe.
     pub async fn finish(self) -> Result<Granted, LoginError> {
         let Self { provider, answer } = self;
-        let http = |request| provider.send(request);
         let request = provider.client.exchange_device_access_token(&answer);
-        let granted = request.request_async(&http, tokio::time::sleep, None).await?;
+        let granted = request.request_async(&provider.wire, tokio::time::sleep, None).await?;
         // A nonce goes with a redirect; here the code itself has bound the token to this login.
         provider.granted(&granted, |_| Ok(()))
     }

@@ -8,11 +8,11 @@ mod browser;
 mod device;
 mod error;
 
-use std::str::FromStr;
+use std::{pin::Pin, str::FromStr};
 
 use openidconnect::{
-    AuthUrl, ClientId, DeviceAuthorizationUrl, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IssuerUrl,
-    Nonce, OAuth2TokenResponse, RefreshToken, RevocationUrl, Scope, TokenResponse, TokenUrl,
+    AsyncHttpClient, AuthUrl, ClientId, DeviceAuthorizationUrl, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
+    IssuerUrl, Nonce, OAuth2TokenResponse, RefreshToken, RevocationUrl, Scope, TokenResponse, TokenUrl,
     core::{CoreClient, CoreIdToken, CoreJsonWebKeySet, CoreRevocableToken, CoreTokenResponse},
 };
 use reqwest::Url;
@@ -28,7 +28,7 @@ use crate::oidc::{
 
 /// An issuer at which people log in.
 pub struct Provider {
-    http: Http,
+    wire: Wire,
     issuer: IssuerUrl,
     client: Client,
     keys: CoreJsonWebKeySet,
@@ -39,6 +39,12 @@ pub struct Provider {
 }
 
 type Client = CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet, EndpointNotSet>;
+
+/// How the issuer is asked.
+struct Wire {
+    http: Http,
+    issuer: Url,
+}
 
 /// What an issuer gave.
 #[derive(Debug)]
@@ -70,7 +76,7 @@ struct Described {
 impl Provider {
     /// Asks the issuer how to log in there. `client_id` is who asks, and whom tokens are for. Takes 5 seconds for each of two
     /// answers at most. Cancel-safe.
-    pub async fn discover(issuer: &str, client_id: &str, scopes: &[String]) -> Result<Self, LoginError> {
+    pub async fn discover(issuer: &str, client_id: &str) -> Result<Self, LoginError> {
         let place = || LoginError::Issuer(issuer.to_owned());
         let url = IssuerUrl::new(issuer.to_owned()).map_err(|_| place())?;
         if !is_trusted(url.url()) {
@@ -91,26 +97,29 @@ impl Provider {
         let client = CoreClient::new(ClientId::new(client_id.to_owned()), url.clone(), keys.clone())
             .set_auth_uri(described.authorization_endpoint)
             .set_token_uri(described.token_endpoint);
-        // The library adds `openid` itself.
-        let scopes = scopes.iter().filter(|scope| *scope != "openid").cloned().map(Scope::new).collect();
         Ok(Self {
-            http,
+            wire: Wire { http, issuer: url.url().clone() },
             issuer: url,
             client,
             keys,
-            scopes,
+            scopes: Vec::new(),
             device: described.device_authorization_endpoint,
             revocation: described.revocation_endpoint,
             names_itself: described.authorization_response_iss_parameter_supported,
         })
     }
 
+    /// What a login asks for beside `openid`, which the library adds itself.
+    pub fn asking_for(self, scopes: Vec<String>) -> Self {
+        let scopes = scopes.into_iter().filter(|scope| scope != "openid").map(Scope::new).collect();
+        Self { scopes, ..self }
+    }
+
     /// Gets the next token (OpenID Connect Core 1.0, section 12), which has to be of the same `subject`. The refresh token
     /// that comes with it replaces the one that was sent, which may be of no more use. Not cancel-safe for that reason.
     pub async fn refresh(&self, refresh_token: &SecretString, subject: &str) -> Result<Granted, LoginError> {
         let sent = RefreshToken::new(refresh_token.expose_secret().to_owned());
-        let http = |request| self.send(request);
-        let answer = self.client.exchange_refresh_token(&sent).request_async(&http).await?;
+        let answer = self.client.exchange_refresh_token(&sent).request_async(&self.wire).await?;
         let mut granted = self.granted(&answer, |_| Ok(()))?;
         if granted.subject != subject {
             return Err(LoginError::SomebodyElse);
@@ -124,9 +133,8 @@ impl Provider {
         let Some(place) = &self.revocation else { return Ok(false) };
         let client = self.client.clone().set_revocation_url(place.clone());
         let token = CoreRevocableToken::from(RefreshToken::new(refresh_token.expose_secret().to_owned()));
-        let http = |request| self.send(request);
         let request = client.revoke_token(token).map_err(|_| LoginError::Answer)?;
-        request.request_async(&http).await?;
+        request.request_async(&self.wire).await?;
         Ok(true)
     }
 
@@ -150,8 +158,14 @@ impl Provider {
             refresh_token: answer.refresh_token().map(|token| SecretString::from(token.secret().clone())),
         })
     }
+}
 
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, FetchError> {
-        self.http.send(self.issuer.url(), request).await
+/// The library's requests go where the issuer may lead, and their answers are bounded.
+impl<'c> AsyncHttpClient<'c> for Wire {
+    type Error = FetchError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, FetchError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.http.send(&self.issuer, request))
     }
 }
