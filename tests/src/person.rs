@@ -82,8 +82,8 @@ impl Person {
             assert!(login.is_running(), "the login ended: {}", login.output());
             let printed = login.output();
             // The last one: that of a device's login has the code in it.
-            let found = printed.lines().flat_map(str::split_whitespace).filter(|word| word.starts_with("http"));
-            address = found.last().unwrap_or_default().to_owned();
+            let mut found = printed.lines().flat_map(str::split_whitespace).filter(|word| word.starts_with("http"));
+            address = found.next_back().unwrap_or_default().to_owned();
             printed.ends_with("\n\n") && !address.is_empty()
         });
         (login, address)

@@ -156,6 +156,10 @@ fn a_login_that_was_made_for_somebody_else_is_refused() {
     assert!(refused.contains("for another login"), "{refused}");
     let refused = person.log_in_changed(&issuer, "carol", &json!({ "code_challenge": "x".repeat(43) })).failed();
     assert!(refused.contains("error"), "{refused}");
+    let (login, address) = person.begin(&[]);
+    issuer.browse(&address, "carol", &json!({}), &json!({ "iss": "https://id.example.com" }));
+    let refused = login.finish(LIMIT).failed();
+    assert!(refused.contains("another issuer's answer"), "{refused}");
     assert!(!person.kept().join("login.json").exists());
     // Whoever does not know the `state` has no say, and the login goes on.
     let (mut login, address) = person.begin(&[]);

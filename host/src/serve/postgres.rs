@@ -107,3 +107,35 @@ impl ProtocolServer for Postgres {
         Box::pin(Arc::clone(&self.0).serve(listener, stop))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(route: &Route, name: &str) -> Option<String> {
+        let variables = environment(route, &SecretString::from("token"));
+        let (_, value) = variables.into_iter().find(|(known, _)| *known == name).unwrap();
+        value.map(|value| value.into_string().unwrap())
+    }
+
+    #[test]
+    fn a_client_trusts_whom_the_login_trusts_and_goes_nowhere_else() {
+        let (host, user, target) = ("gate.example.com".to_owned(), "carol".to_owned(), "orders".to_owned());
+        let route = Route { host, port: 5432, encrypted: true, ca: None, user, target };
+        assert_eq!(found(&route, "PGSSLMODE").as_deref(), Some("verify-full"));
+        assert_eq!(found(&route, "PGSSLROOTCERT").as_deref(), Some("system"));
+        let own = Route { ca: Some("/ca.pem".into()), ..route.clone() };
+        assert_eq!(found(&own, "PGSSLROOTCERT").as_deref(), Some("/ca.pem"));
+        let here = Route { encrypted: false, ..own };
+        assert_eq!((found(&here, "PGSSLMODE").as_deref(), found(&here, "PGSSLROOTCERT")), (Some("disable"), None));
+        for name in ["PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE"] {
+            assert_eq!(found(&here, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_word_stays_one_in_a_shell() {
+        assert_eq!(word("carol@example.com"), "carol@example.com");
+        assert_eq!(word("it's $HOME"), r"'it'\''s $HOME'");
+    }
+}

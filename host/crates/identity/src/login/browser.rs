@@ -86,8 +86,8 @@ impl BrowserLogin<'_> {
         let Self { provider, redirect, nonce, verifier, .. } = self;
         // What another issuer answered is not shown to this one (RFC 9207, section 2.4).
         match returned.issuer {
-            Some(issuer) if issuer != provider.issuer.as_str() => return Err(LoginError::Nonce),
-            None if provider.names_itself => return Err(LoginError::Nonce),
+            Some(issuer) if issuer != provider.issuer.as_str() => return Err(LoginError::OtherIssuer),
+            None if provider.names_itself => return Err(LoginError::OtherIssuer),
             _ => {}
         }
         let client = provider.client.clone().set_redirect_uri(redirect);

@@ -46,6 +46,9 @@ pub enum LoginError {
     /// The ID token was not made for this login.
     #[error("the ID token was made for another login, so somebody may have put it here; nothing is kept")]
     Nonce,
+    /// The browser came back from somewhere else.
+    #[error("the browser brought another issuer's answer; nothing is kept")]
+    OtherIssuer,
     /// A refreshed token is for somebody else.
     #[error("the issuer gave a token for somebody else; log in again with `sluicegate login`")]
     SomebodyElse,
