@@ -17,8 +17,15 @@ mod supervisor;
 mod vitals;
 mod watch;
 
-use std::{future::Future, path::Path, pin::Pin, sync::Arc};
+use std::{
+    ffi::OsString,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+};
 
+use secrecy::SecretString;
 use sluicegate_core::{Gate, secret::SecretSource};
 use sluicegate_net::{Listener, ServerTls, Stop, TlsError};
 use toml::{Spanned, de::DeTable};
@@ -49,6 +56,50 @@ pub struct Protocol {
     pub read_target: fn(&mut Report, Spanned<DeTable<'_>>) -> Option<ProtocolTarget>,
     /// Makes its server, with no targets yet.
     pub server: fn(Parts) -> Arc<dyn ProtocolServer>,
+    /// What its clients find in their environment, so that they go to a target by themselves.
+    pub environment: fn(&Route, &SecretString) -> Environment,
+    /// Serves a local port that leads to a target, and says how clients use it.
+    pub tunnel: fn(LocalPort) -> anyhow::Result<Tunnel>,
+}
+
+/// Variables that a program gets, or does not get whoever has set them.
+pub type Environment = Vec<(&'static str, Option<OsString>)>;
+
+/// A person's way through a gateway to a target.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The gateway's host.
+    pub host: String,
+    /// Its port for the protocol.
+    pub port: u16,
+    /// Whether it has a certificate; one without is on this machine.
+    pub encrypted: bool,
+    /// The authority that the certificate comes from, as PEM; none for those that this system trusts.
+    pub ca: Option<PathBuf>,
+    /// Who the gateway takes the person for.
+    pub user: String,
+    /// The target.
+    pub target: String,
+}
+
+/// A port of this machine, where clients come that have no token.
+pub struct LocalPort {
+    /// Where it leads.
+    pub route: Route,
+    /// The port.
+    pub listener: tokio::net::TcpListener,
+    /// What clients have to know, for every user of this machine can reach the port.
+    pub password: SecretString,
+    /// Gets the token that the gateway sees.
+    pub token: sluicegate_postgres::tunnel::FreshToken,
+}
+
+/// A local port that is ready.
+pub struct Tunnel {
+    /// How a client uses it, for people to copy.
+    pub usage: String,
+    /// Serves it for as long as it is polled.
+    pub served: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// What every protocol's server is made of.

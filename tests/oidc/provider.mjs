@@ -1,17 +1,22 @@
-// An issuer of tokens for the tests: oidc-provider as it is, with one client for jobs. Under /test/ it does on
-// demand what a test cannot ask a provider for: it signs any claims with its keys, and changes its keys. And it
-// gets the token of a job, as jobs do.
+// An issuer of tokens for the tests: oidc-provider as it is, with one client for jobs and one for people, who log in with
+// any name and are engineers. Under /test/ it does on demand what a test cannot ask a provider for: it signs any claims with
+// its keys, changes its keys, and has tokens live for as long as a test says. And it gets the token of a job, as jobs do,
+// and logs a person in, as browser.mjs does.
 //
 //   node provider.mjs PORT
 
 import { createServer } from 'node:http';
 import { CompactSign, exportJWK, generateKeyPair } from 'jose';
 import { Provider } from 'oidc-provider';
+import { browse } from './browser.mjs';
 
 const port = Number(process.argv[2]);
 const issuer = `http://127.0.0.1:${port}`;
 
 let key, stranger, callback;
+let lifetime = 300;
+// How often each grant was asked for.
+const grants = {};
 
 async function newKey(kid) {
   const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
@@ -28,9 +33,27 @@ async function turn(kid) {
       grant_types: ['client_credentials'],
       redirect_uris: [],
       response_types: [],
+    }, {
+      // People's machines keep no secret (RFC 8252), and have any port.
+      client_id: 'sluicegate',
+      application_type: 'native',
+      token_endpoint_auth_method: 'none',
+      grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+      redirect_uris: ['http://127.0.0.1/callback'],
+      response_types: ['code'],
     }],
+    findAccount: (_, id) => ({
+      accountId: id,
+      claims: () => ({ sub: id, email: `${id}@example.com`, email_verified: true, groups: ['engineering'] }),
+    }),
+    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['groups'] },
+    conformIdTokenClaims: false,
+    ttl: { IdToken: () => lifetime },
+    cookies: { keys: ['of this process alone'] },
     features: {
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: true },
+      deviceFlow: { enabled: true },
+      revocation: { enabled: true },
       clientCredentials: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -44,6 +67,10 @@ async function turn(kid) {
       },
     },
     extraTokenClaims: () => ({ repository: 'acme/shop', groups: ['jobs'] }),
+  });
+  provider.on('grant.success', (ctx) => {
+    const kind = ctx.oidc.params.grant_type;
+    grants[kind] = (grants[kind] ?? 0) + 1;
   });
   callback = provider.callback();
 }
@@ -85,6 +112,13 @@ createServer(async (request, response) => {
     response.end(await sign(await body(request)));
   } else if (request.url === '/test/job') {
     response.end(await jobToken());
+  } else if (request.url === '/test/browse') {
+    response.end(JSON.stringify(await browse(await body(request), issuer)));
+  } else if (request.url === '/test/lifetime') {
+    lifetime = (await body(request)).seconds;
+    response.end();
+  } else if (request.url === '/test/grants') {
+    response.end(JSON.stringify(grants));
   } else if (request.url === '/test/rotate') {
     await turn((await body(request)).kid);
     response.end();

@@ -61,6 +61,24 @@ impl Issuer {
         self.ask("/test/sign", &json!({ "header": header, "claims": all, "by": by }))
     }
 
+    /// Logs `account` in as a browser does that is sent to `url`, and returns what it saw last: `url`, `status` and
+    /// `page`. The parameters of `there` are changed on the way to the issuer, those of `back` on the way back.
+    pub fn browse(&self, url: &str, account: &str, there: &Value, back: &Value) -> Value {
+        let seen = self.ask("/test/browse", &json!({ "url": url, "account": account, "there": there, "back": back }));
+        serde_json::from_str(&seen).expect("it answers with JSON")
+    }
+
+    /// How long the ID tokens live that it gives from now on.
+    pub fn set_lifetime(&self, seconds: u32) {
+        self.ask("/test/lifetime", &json!({ "seconds": seconds }));
+    }
+
+    /// How often it gave tokens by this grant.
+    pub fn grants(&self, kind: &str) -> u64 {
+        let grants: Value = serde_json::from_str(&self.ask("/test/grants", &json!({}))).expect("it answers with JSON");
+        grants[kind].as_u64().unwrap_or_default()
+    }
+
     /// Has it sign with a new key of this name.
     pub fn rotate(&self, kid: &str) {
         self.ask("/test/rotate", &json!({ "kid": kid }));

@@ -7,7 +7,10 @@ use anyhow::{Context, bail};
 use secrecy::SecretString;
 use sluicegate_admin::Credentials;
 
-use super::source::{Source, Way};
+use super::{
+    kept::Folder,
+    source::{Source, Way},
+};
 
 /// Environment variables.
 const URL: &str = "SLUICEGATE_URL";
@@ -38,7 +41,7 @@ pub struct Access {
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Who you are; the secret is read from SLUICEGATE_SECRET or asked for. Without this, a token is
-    /// taken from SLUICEGATE_TOKEN
+    /// taken from SLUICEGATE_TOKEN, or from your login (`sluicegate login`)
     #[arg(long = "as", value_name = "USER")]
     asker: Option<String>,
 }
@@ -82,7 +85,10 @@ impl Access {
         };
         // Who has to wait for a prompt to learn that nobody answers has waited for nothing.
         if needed {
-            source.authenticate(self.credentials()?)?;
+            match self.credentials()? {
+                Some(credentials) => source.authenticate(credentials)?,
+                None => source.authenticate_by_login().await?,
+            }
         }
         if purpose == Purpose::ReadOn {
             source.log_in().await?;
@@ -97,20 +103,25 @@ impl Access {
         // What the command line says counts for more than the environment.
         let url = self.url.clone().or_else(|| variable(URL).filter(|_| !config.named));
         match url {
-            Some(url) => Ok(Way::Url(url, self.ca.clone())),
+            Some(url) => {
+                let ca = self.ca.clone().or_else(|| self.authority_of_login(&url));
+                Ok(Way::Url(url, ca))
+            }
             None if self.ca.is_some() => bail!("`--ca` is for a gateway that is asked at its `--url`"),
             None => crate::config::data_dir(&config.path).map(Way::DataDir),
         }
     }
 
-    fn credentials(&self) -> anyhow::Result<Credentials> {
+    /// Where the certificate has to come from of a gateway at which there is a login. What is wrong with the login is said
+    /// when it is used.
+    fn authority_of_login(&self, url: &str) -> Option<PathBuf> {
+        Folder::open().ok()?.login(url).ok()??.ca
+    }
+
+    /// None where the kept login has to do.
+    fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
         let Some(user) = &self.asker else {
-            let token = variable(TOKEN).map(SecretString::from);
-            return token.map(Credentials::Token).with_context(|| {
-                format!(
-                    "say who you are: `--as USER` with the secret in {SECRET} or at the prompt, or a token in {TOKEN}"
-                )
-            });
+            return Ok(variable(TOKEN).map(SecretString::from).map(Credentials::Token));
         };
         let secret = match variable(SECRET) {
             Some(secret) => SecretString::from(secret),
@@ -120,7 +131,7 @@ impl Access {
             }
             None => bail!("the secret of {user} is not known: put it into the environment variable {SECRET}"),
         };
-        Ok(Credentials::Secret { user: user.clone(), secret })
+        Ok(Some(Credentials::Secret { user: user.clone(), secret }))
     }
 }
 

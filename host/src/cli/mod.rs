@@ -5,8 +5,11 @@ mod access;
 mod approvals;
 mod check;
 mod completions;
+mod connect;
 mod demo;
 mod grants;
+mod kept;
+mod login;
 mod pick;
 mod policy;
 mod print;
@@ -53,7 +56,22 @@ enum Command {
     Access(grants::Args),
     Ticket(ticket::Args),
     Policy(policy::Args),
+    Login(login::LoginArgs),
+    Logout(login::LogoutArgs),
+    Token(login::TokenArgs),
+    Connect(connect::Args),
     Completions(completions::Args),
+}
+
+impl Command {
+    fn reads_config(&self) -> bool {
+        match self {
+            Self::Serve(_) | Self::Check(_) | Self::Sessions(_) | Self::Approvals(_) | Self::Policy(_) => true,
+            Self::Access(_) | Self::Ticket(_) => true,
+            Self::Demo(_) | Self::User(_) | Self::Completions(_) => false,
+            Self::Login(_) | Self::Logout(_) | Self::Token(_) | Self::Connect(_) => false,
+        }
+    }
 }
 
 /// How a listing is printed.
@@ -69,7 +87,7 @@ enum Output {
 /// Reads the command line and does what it says.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    if cli.config.is_some() && matches!(cli.command, Command::Demo(_) | Command::User(_) | Command::Completions(_)) {
+    if cli.config.is_some() && !cli.command.reads_config() {
         wrong_usage("this command reads no configuration; leave out `--config`");
     }
     let config = config_path(cli.config);
@@ -83,6 +101,10 @@ pub fn run() -> ExitCode {
         Command::Access(args) => grants::run(&args, &config),
         Command::Ticket(args) => ticket::run(&args, &config),
         Command::Policy(args) => policy::run(&args, &config),
+        Command::Login(args) => login::login(&args),
+        Command::Logout(args) => login::logout(&args),
+        Command::Token(args) => login::token(&args),
+        Command::Connect(args) => connect::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     done.unwrap_or_else(|error| {

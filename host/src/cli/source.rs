@@ -3,6 +3,7 @@
 use std::{io::Write, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
 use sluicegate_admin::{AdminClient, ClientError, Credentials, SessionView};
 use sluicegate_core::{
     Approval, ApprovalId, SessionId,
@@ -14,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::print::time;
+use super::{kept::Folder, print::time};
 
 /// How long to wait until a gateway that went away is asked again.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAGE: usize = 200;
 /// The HTTP status that says that credentials are not, or no longer, good.
 const UNAUTHORIZED: u16 = 401;
+/// The HTTP status that says that there is no session token for an issuer's token.
+const BAD_REQUEST: u16 = 400;
 
 /// Where a gateway is.
 #[derive(Debug, Clone)]
@@ -47,6 +50,8 @@ pub struct Gateway {
     credentials: Option<Credentials>,
     /// The token that stands for the credentials.
     token: Option<Credentials>,
+    /// Whether the credentials are those of a kept login, which gives others when they end.
+    by_login: bool,
     /// Whether it was said that the gateway is away.
     away: bool,
 }
@@ -66,7 +71,14 @@ impl Source {
     /// The gateway, which has to run.
     pub async fn gateway(way: Way) -> Result<Self, ClientError> {
         let client = way.connect().await?;
-        Ok(Self::Gateway(Box::new(Gateway { way, client, credentials: None, token: None, away: false })))
+        Ok(Self::Gateway(Box::new(Gateway {
+            way,
+            client,
+            credentials: None,
+            token: None,
+            by_login: false,
+            away: false,
+        })))
     }
 
     /// Says who asks from now on. The store asks nobody who they are.
@@ -76,6 +88,13 @@ impl Source {
             gateway.credentials = Some(credentials);
         }
         Ok(())
+    }
+
+    /// The same with the login that is kept for the gateway's URL.
+    pub async fn authenticate_by_login(&mut self) -> anyhow::Result<()> {
+        let Self::Gateway(gateway) = self else { return Ok(()) };
+        gateway.by_login = true;
+        gateway.renew().await.map(drop)
     }
 
     /// Takes a token for the secret, for what asks again and again: verifying a secret is costly.
@@ -129,6 +148,10 @@ impl Source {
             }
             Some(ClientError::Problem(problem)) if problem.status == UNAUTHORIZED && gateway.token.is_some() => {
                 gateway.log_in().await
+            }
+            Some(ClientError::Problem(problem)) if problem.status == UNAUTHORIZED && gateway.by_login => {
+                // The very token that was refused would be refused again.
+                if gateway.renew().await? { Ok(()) } else { Err(error) }
             }
             _ => Err(error),
         }
@@ -266,10 +289,37 @@ impl Gateway {
     async fn log_in(&mut self) -> anyhow::Result<()> {
         let Some(credentials @ Credentials::Secret { .. }) = &self.credentials else { return Ok(()) };
         self.client.authenticate(credentials)?;
-        let token = Credentials::Token(self.client.create_token().await?.token);
+        let token = match self.client.create_token().await {
+            // The secret is an issuer's token, and quickly verified.
+            Err(ClientError::Problem(problem)) if problem.status == BAD_REQUEST => return Ok(()),
+            created => Credentials::Token(created?.token),
+        };
         self.client.authenticate(&token)?;
         self.token = Some(token);
         Ok(())
+    }
+}
+
+impl Gateway {
+    /// Takes the token that the kept login gives now. Says whether it is another one.
+    async fn renew(&mut self) -> anyhow::Result<bool> {
+        let Way::Url(url, _) = &self.way else { bail!("an answer needs a name: say who you are with `--as USER`") };
+        let folder = Folder::open()?;
+        if folder.login(url)?.is_none() {
+            bail!(
+                "say who you are: log in with `sluicegate login --url {url}`, or `--as USER` with the secret in \
+                 SLUICEGATE_SECRET or at the prompt, or a token in SLUICEGATE_TOKEN"
+            );
+        }
+        let token = folder.fresh_token(url).await?.token;
+        let is_other = match &self.credentials {
+            Some(Credentials::Token(known)) => known.expose_secret() != token.expose_secret(),
+            _ => true,
+        };
+        let credentials = Credentials::Token(token);
+        self.client.authenticate(&credentials)?;
+        self.credentials = Some(credentials);
+        Ok(is_other)
     }
 }
 

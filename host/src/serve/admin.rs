@@ -2,10 +2,10 @@
 //! the network; and the webhook that tells of holds. It outlives the sessions, so that one can look
 //! on while the gateway stops.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use sluicegate_admin::{self as admin, AdminSocket, Api, ApiParts, Door, Rights, Webhook, WebhookConfig};
+use sluicegate_admin::{self as admin, AdminSocket, Api, ApiParts, Door, LoginIssuer, Rights, Webhook, WebhookConfig};
 use sluicegate_net::{Limits, Listener, ServerTls, Stopper, is_loopback, stop_channel};
 use sluicegate_policy_engine::PolicyHost;
 use tokio::task::{JoinSet, block_in_place};
@@ -70,9 +70,15 @@ impl Administration {
         self.network.as_ref().and_then(|(_, tls)| tls.clone())
     }
 
-    /// Replaces who may do what, for requests from now on.
+    /// Replaces who may do what, and where people log in, for requests from now on.
     pub fn set_rights(&self, config: &Config) {
         self.api.set_rights(rights(config));
+        self.api.set_issuers(issuers(config));
+    }
+
+    /// Says on which port each protocol is served.
+    pub fn set_ports(&self, ports: HashMap<&'static str, u16>) {
+        self.api.set_ports(ports);
     }
 
     /// Closes both doors, and returns when requests have ended or their grace is over.
@@ -86,6 +92,18 @@ impl Administration {
 pub fn rights(config: &Config) -> Rights {
     let rights = |admin: &config::Admin| Rights { admins: admin.admins.clone(), scrapers: admin.scrapers.clone() };
     config.admin.as_ref().map(rights).unwrap_or_default()
+}
+
+/// Where people log in. An ID token is for the client that asked for it (OpenID Connect Core 1.0, section 2), so
+/// whom tokens have to be for is also who asks.
+pub fn issuers(config: &Config) -> Vec<LoginIssuer> {
+    let people = config.issuers.iter().filter(|issuer| issuer.login);
+    let shown = people.map(|issuer| LoginIssuer {
+        issuer: issuer.url().to_owned(),
+        client_id: issuer.audience.clone(),
+        scopes: issuer.scopes.clone(),
+    });
+    shown.collect()
 }
 
 /// What tells people of holds; none where nothing is configured. Its secret is read now.

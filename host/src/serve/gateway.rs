@@ -51,8 +51,6 @@ pub struct Gateway {
     everybody: Arc<Everybody>,
     gate: Arc<Gate>,
     servers: Vec<Arc<dyn ProtocolServer>>,
-    /// Where each protocol is listened to.
-    ports: HashMap<&'static str, u16>,
     certificates: Vec<Arc<ServerTls>>,
     administration: Administration,
     stopper: Stopper,
@@ -72,7 +70,6 @@ impl Gateway {
         let users = Arc::new(BuiltinUsers::new(&config.users)?);
         let tickets = Arc::new(Tickets::default());
         let everybody = Arc::new(block_in_place(|| Everybody::new(users.clone(), tickets.clone(), &config.issuers))?);
-        let logins = Arc::new(Logins::new(everybody.clone()));
         let traced = traced(&config, &recorder)?;
         let recording: Arc<dyn Recorder> = match &traced {
             Some(traced) => traced.clone(),
@@ -86,8 +83,8 @@ impl Gateway {
             recorder: Arc::clone(&recording),
         });
         let gate = Arc::new(Gate::new(GateParts {
-            logins: Arc::clone(&logins),
-            access: Arc::clone(&access),
+            logins: Arc::new(Logins::new(everybody.clone())),
+            access,
             policies: policies.clone(),
             recorder: recording,
             recording: config.recording,
@@ -103,11 +100,11 @@ impl Gateway {
             health: readiness.clone(),
             metrics: vitals::metrics(&gate, &policies, &approvals, &recorder),
             approvals,
-            access,
             policies: Arc::new(Status(policies.clone())),
-            logins,
+            gate: Arc::clone(&gate),
             tokens: Arc::new(SessionTokens::new(users.clone())),
             rights: admin::rights(&config),
+            issuers: admin::issuers(&config),
         };
         let administration = Administration::start(&config, api).await?;
         let certificates = administration.certificate().into_iter().collect();
@@ -122,7 +119,6 @@ impl Gateway {
             everybody,
             gate,
             servers,
-            ports: HashMap::new(),
             certificates,
             administration,
             stopper,
@@ -143,7 +139,7 @@ impl Gateway {
         mask_key: &Zeroizing<[u8; data_dir::KEY_BYTES]>,
         stop: &Stop,
     ) -> anyhow::Result<Vec<String>> {
-        let mut addresses = Vec::new();
+        let (mut addresses, mut ports) = (Vec::new(), HashMap::new());
         for listen in &self.config.listen {
             let protocol = listen.protocol;
             let tls = server_tls(&self.config, protocol.alpn)?;
@@ -159,10 +155,11 @@ impl Gateway {
             let listener = Listener::bind(protocol.name, &address, exposure(&self.config), limits).await?;
             let listener = listener.behind(self.config.proxies.get(protocol.name).cloned().unwrap_or_default());
             addresses.push(format!("{} {}", protocol.name, listener.local_addr()));
-            self.ports.insert(protocol.name, listener.local_addr().port());
+            ports.insert(protocol.name, listener.local_addr().port());
             self.servers.push(Arc::clone(&server));
             self.sessions.spawn(server.serve(listener, stop.clone()));
         }
+        self.administration.set_ports(ports);
         Ok(addresses)
     }
 

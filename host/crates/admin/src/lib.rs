@@ -12,8 +12,9 @@ mod webhook;
 mod webhook_url;
 
 pub use api::{
-    AnswerBody, Api, ApiParts, Door, GrantList, Health, IssuedTicket, Policies, PolicyList, Rights, RoleBody, RoleList,
-    RoleOffer, SessionView, TicketBody, TicketList, Token, WhoAmI, router,
+    AnswerBody, Api, ApiParts, Door, GrantList, Health, IssuedTicket, LoginIssuer, LoginIssuers, Policies, PolicyList,
+    Rights, RoleBody, RoleList, RoleOffer, SessionView, TicketBody, TicketList, Token, UsableTarget, UsableTargets,
+    WhoAmI, router,
 };
 pub use client::{AdminClient, ClientError, Credentials, Export};
 pub use problem::Problem;

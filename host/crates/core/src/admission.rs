@@ -1,5 +1,8 @@
 //! Who may open a session: the gate verifies the secret, then the target's `allow` rules and the roles, then asks
-//! the policies. Only here a [`SessionPermit`] is made, and dialling a target takes one by value.
+//! the policies. Only here a [`SessionPermit`] is made, and dialling a target takes one by value. Whoever asks the gateway
+//! itself is in [`caller`].
+
+mod caller;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -13,11 +16,13 @@ use crate::{
     approvals::Approvals,
     gate::GatedSession,
     identity::Identity,
-    logins::{Login, Logins},
+    logins::Logins,
     policy::{Opinion, PolicyEngine},
     record::{self, Entry, Event, Opened, Recorder, Recording, Refused},
     scope,
 };
+pub use caller::Claim;
+use caller::Failed;
 
 /// A session's id: UUID version 7, so ids sort by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -85,6 +90,9 @@ pub enum Refusal {
     /// Unknown user or wrong secret.
     #[error("the user or the secret is wrong; ask whoever runs this gateway for access")]
     Secret,
+    /// A ticket where a target is not asked for.
+    #[error("a ticket opens its target and nothing here: use your secret or a token")]
+    Ticket,
     /// Too many secrets are being verified at the moment.
     #[error("the gateway is busy verifying other logins; try again in a moment")]
     Busy,
@@ -167,26 +175,14 @@ impl Gate {
         let began = Instant::now();
         let verified = self.parts.logins.verify(&hello.user, secret, hello.client.ip()).await;
         self.metrics.verified(began.elapsed());
-        let proven = match verified {
-            Login::Verified(proven) => proven,
-            Login::Wrong { unheard, why } => {
-                let reason = wrong(unheard, why.as_deref());
-                self.refused(id, &hello, Reason::Secret, &reason, Vec::new()).await;
-                return Err(Refusal::Secret);
-            }
-            Login::Throttled { seconds, first } => {
-                // The others of a burst are told with the next one that is looked at.
-                if first {
-                    let reason = format!("too many wrong secrets: refused unheard, as are others for {seconds} s");
-                    self.refused(id, &hello, Reason::Throttled, &reason, Vec::new()).await;
-                } else {
-                    self.count_refused(&hello, Reason::Throttled);
+        let proven = match caller::outcome(verified) {
+            Ok(proven) => proven,
+            Err(Failed { refusal, counted, reason }) => {
+                match reason {
+                    Some(reason) => self.refused(id, &hello, counted, &reason, Vec::new()).await,
+                    None => self.count_refused(&hello, counted),
                 }
-                return Err(Refusal::Throttled(seconds));
-            }
-            Login::Busy => {
-                self.refused(id, &hello, Reason::Busy, "too many other secrets were being verified", Vec::new()).await;
-                return Err(Refusal::Busy);
+                return Err(refusal);
             }
         };
         let roles = match self.parts.access.roles(&proven, &hello.target, hello.protocol) {
@@ -254,26 +250,21 @@ impl Gate {
         let user = record::cut(&hello.user, 128).0;
         let target = record::cut(&hello.target, 128).0;
         tracing::warn!(session = %id, user, target_name = target, client = %hello.client, reason, "session refused");
-        let event = Event::Refused(Refused {
+        let refused = Refused {
             user,
             target,
             protocol: hello.protocol.to_owned(),
             client: hello.client.to_string(),
             reason: reason.to_owned(),
             opinions,
-        });
-        let entry = Entry { session: id, at: record::now(), event };
+        };
+        self.record_refusal(id, refused).await;
+    }
+
+    async fn record_refusal(&self, id: SessionId, refused: Refused) {
+        let entry = Entry { session: id, at: record::now(), event: Event::Refused(refused) };
         if let Err(error) = self.parts.recorder.append(entry).await {
             tracing::error!(session = %id, %error, "a refusal could not be recorded");
         }
-    }
-}
-
-/// Why a wrong secret was refused, with the burst that it ends.
-fn wrong(unheard: u64, why: Option<&str>) -> String {
-    let why = why.unwrap_or("unknown user or wrong secret");
-    match unheard {
-        0 => why.to_owned(),
-        count => format!("{why}; {count} tries before it were refused unheard"),
     }
 }

@@ -25,7 +25,7 @@ pub mod sql;
 pub mod verdict;
 
 pub use access::{Access, AccessParts, Rules, TargetAccess};
-pub use admission::{Gate, GateParts, Hello, Refusal, Session, SessionId, SessionPermit};
+pub use admission::{Claim, Gate, GateParts, Hello, Refusal, Session, SessionId, SessionPermit};
 pub use approval::{Approval, ApprovalId, ApprovalState, Requirement};
 pub use approvals::Approvals;
 pub use chain::Chain;

@@ -1,10 +1,12 @@
 //! Who is calling. Built-in users come from the configuration with argon2id hashes of their
 //! secrets; they serve first runs and break-glass access. Everybody else shows a token of an OpenID Connect
-//! issuer. A built-in user who has proven who they are can have a session token for the administration API. This crate proves identities and decides nothing: what an
-//! identity may do is the gate's business.
+//! issuer. A built-in user who has proven who they are can have a session token for the administration API. This crate
+//! proves identities and decides nothing: what an identity may do is the gate's business. [`login`] is the other side of
+//! it: how a person on their own machine comes to a token.
 
 mod builtin;
 mod credential;
+pub mod login;
 mod oidc;
 mod recent;
 mod tokens;

@@ -1,7 +1,6 @@
 //! What a changed configuration changes while the gateway runs, and what has to wait for a restart.
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     path::Path,
     sync::Arc,
@@ -66,7 +65,7 @@ impl Gateway {
     pub(super) fn prepare(&self, config: &Config) -> anyhow::Result<impl FnOnce() + use<>> {
         let prepared = self.servers.iter().map(|server| Arc::clone(server).prepare(&config.targets));
         let prepared: Vec<_> = prepared.collect::<anyhow::Result<_>>()?;
-        let rules = rules(config, &self.ports);
+        let rules = rules(config);
         let access = Arc::clone(self.gate.access());
         Ok(move || {
             prepared.into_iter().for_each(|put_in_force| put_in_force());
@@ -107,10 +106,9 @@ impl Gateway {
 }
 
 /// Who may use what, as the gate needs to know it.
-fn rules(config: &Config, ports: &HashMap<&'static str, u16>) -> Rules {
+fn rules(config: &Config) -> Rules {
     let access = |target: &Target| TargetAccess {
         protocol: target.protocol.name,
-        port: ports.get(target.protocol.name).copied(),
         allow: target.allow.clone(),
         labels: target.labels.clone(),
     };

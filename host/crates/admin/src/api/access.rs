@@ -155,7 +155,7 @@ pub(super) async fn issue_ticket(
         once: body.once,
         lifetime: Duration::from_secs(body.seconds),
     };
-    let access = api.0.access.clone();
+    let access = api.0.gate.access().clone();
     let issued = whole(async move { access.issue_ticket(&proven, &client, &order).await }).await?;
     let (secret, ticket) = issued.map_err(|error| refusal(&error))?;
     Ok((StatusCode::CREATED, Json(ShownTicket { ticket, secret: secret.expose_secret().to_owned() })))
@@ -165,7 +165,7 @@ pub(super) async fn issue_ticket(
 #[utoipa::path(get, path = "/api/v1/tickets", operation_id = "listTickets", tag = "access",
     responses((status = 200, description = "The tickets.", body = TicketList), Common))]
 pub(super) async fn list_tickets(State(api): State<Api>, caller: Caller, _: NoParams) -> Json<TicketList> {
-    let items = caller.concerned().map(|of| api.0.access.tickets(of)).unwrap_or_default();
+    let items = caller.concerned().map(|of| api.0.gate.access().tickets(of)).unwrap_or_default();
     Json(TicketList { items, next: None })
 }
 
@@ -180,7 +180,7 @@ pub(super) async fn revoke_ticket(
     _: NoParams,
 ) -> Result<StatusCode, Problem> {
     let (by, client) = caller.named("who revokes a ticket is in the record")?;
-    let (access, admin) = (api.0.access.clone(), caller.is_admin());
+    let (access, admin) = (api.0.gate.access().clone(), caller.is_admin());
     let revoked = whole(async move { access.revoke_ticket(id, &by, admin, &client).await }).await?;
     revoked.map_err(|error| refusal(&error))?;
     Ok(StatusCode::NO_CONTENT)
@@ -190,7 +190,7 @@ pub(super) async fn revoke_ticket(
 #[utoipa::path(get, path = "/api/v1/roles", operation_id = "listRoles", tag = "access",
     responses((status = 200, description = "The roles, each with a target.", body = RoleList), Common))]
 pub(super) async fn list_roles(State(api): State<Api>, caller: Caller, _: NoParams) -> Json<RoleList> {
-    let offers = api.0.access.roles_to_ask_for(caller.identity.as_ref());
+    let offers = api.0.gate.access().roles_to_ask_for(caller.identity.as_ref());
     let offer = |(role, target): (sluicegate_core::access::Role, String)| RoleOffer {
         role: role.name,
         target,
@@ -214,7 +214,7 @@ pub(super) async fn request_role(
     let proven = Proven { identity, basis: caller.basis };
     let RoleBody { role, target, seconds, reason } = body;
     let request = RoleRequest { role, target, duration: Duration::from_secs(seconds), reason };
-    let access = api.0.access.clone();
+    let access = api.0.gate.access().clone();
     let asked = whole(async move { access.request(&proven, &client, request).await }).await?;
     let approval = asked.map_err(|error| {
         tracing::warn!(%error, "a request for a role is refused");
@@ -232,7 +232,7 @@ pub(super) async fn request_role(
 #[utoipa::path(get, path = "/api/v1/grants", operation_id = "listGrants", tag = "access",
     responses((status = 200, description = "The grants.", body = GrantList), Common))]
 pub(super) async fn list_grants(State(api): State<Api>, caller: Caller, _: NoParams) -> Json<GrantList> {
-    let items = caller.concerned().map(|of| api.0.access.grants(of)).unwrap_or_default();
+    let items = caller.concerned().map(|of| api.0.gate.access().grants(of)).unwrap_or_default();
     Json(GrantList { items, next: None })
 }
 
@@ -247,7 +247,7 @@ pub(super) async fn revoke_grant(
     _: NoParams,
 ) -> Result<StatusCode, Problem> {
     let (by, client) = caller.named("who ends a grant is in the record")?;
-    let (access, admin) = (api.0.access.clone(), caller.is_admin());
+    let (access, admin) = (api.0.gate.access().clone(), caller.is_admin());
     let revoked = whole(async move { access.revoke_grant(id, &by, admin, &client).await }).await?;
     revoked.map_err(|error| refusal(&error))?;
     Ok(StatusCode::NO_CONTENT)

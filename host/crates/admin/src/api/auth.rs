@@ -2,11 +2,7 @@
 //! from the network every request proves who sent it. To answer for an approval one needs a name, so
 //! there credentials are needed on the socket too.
 
-use std::{
-    iter,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{iter, net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -19,14 +15,14 @@ use headers::{
     authorization::{Basic, Bearer},
 };
 use secrecy::SecretString;
-use sluicegate_core::{Approval, Basis, Identity, Login, Principal, Proven, record};
+use sluicegate_core::{Approval, Basis, Claim, Identity, Principal, Proven, Refusal};
 use sluicegate_net::Slot;
 
 use super::Api;
 use crate::problem::Problem;
 
-/// The most bytes of a claimed name that are logged.
-const MAX_NAME_BYTES: usize = 128;
+/// What callers speak, as the record of failed logins has it.
+const PROTOCOL: &str = "api";
 
 /// Where requests come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +64,10 @@ pub(super) enum Proof {
     Socket,
     /// By their secret.
     Secret,
-    /// By this token.
+    /// By this session token.
     Token(SecretString),
+    /// By an issuer's token, shown as such.
+    Issuer,
 }
 
 #[derive(Clone)]
@@ -92,8 +90,8 @@ pub(super) async fn authenticate(
 ) -> Result<Response, Problem> {
     let Checkpoint { api, owner } = checkpoint;
     let peer = request.extensions().get().map(|Peer(address)| *address);
+    let proven = prove(&api, request.headers(), peer).await?;
     let client = peer.map_or_else(|| "the owner's socket".to_owned(), |peer| peer.to_string());
-    let proven = prove(&api, request.headers(), peer.map(|peer| peer.ip()), &client).await?;
     let (identity, basis, proof) = match proven {
         Some((Proven { identity, basis }, proof)) => (Some(identity), basis, proof),
         None if owner => (None, Default::default(), Proof::Socket),
@@ -110,77 +108,54 @@ pub(super) async fn authenticate(
 }
 
 /// Who the credentials say it is; none where there are none.
-async fn prove(
-    api: &Api,
-    headers: &HeaderMap,
-    from: Option<IpAddr>,
-    peer: &str,
-) -> Result<Option<(Proven, Proof)>, Problem> {
+async fn prove(api: &Api, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<Option<(Proven, Proof)>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Problem::bad_request("there is more than one `authorization` header: send one"));
     }
     if let Ok(Authorization(basic)) = Authorization::<Basic>::decode(&mut iter::once(value)) {
-        let (user, secret) = (basic.username(), SecretString::from(basic.password()));
-        return by_secret(api, user, secret, from, peer).await.map(|proven| Some((proven, Proof::Secret)));
+        let (user, secret) = (basic.username().to_owned(), SecretString::from(basic.password()));
+        let proven = identify(api, Some(user), secret, peer).await?;
+        return Ok(Some((proven, Proof::Secret)));
     }
     let Ok(Authorization(bearer)) = Authorization::<Bearer>::decode(&mut iter::once(value)) else {
-        tracing::warn!(client = peer, "a login to the admin API failed: its credentials are neither Basic nor Bearer");
+        let client = peer.map_or_else(|| "the owner's socket".to_owned(), |peer| peer.to_string());
+        tracing::warn!(client, "credentials for the admin API are neither Basic nor Bearer");
         return Err(Problem::unauthorized("these credentials are not understood: use HTTP Basic or Bearer"));
     };
     let token = SecretString::from(bearer.token());
-    let Some(proven) = api.0.tokens.verify(&token) else {
-        tracing::warn!(client = peer, "a login to the admin API failed: its token is not valid");
-        return Err(Problem::unauthorized("the token is not valid, or not any more: get another with your secret"));
-    };
-    Ok(Some((proven, Proof::Token(token))))
+    match api.0.tokens.verify(&token) {
+        Some(proven) => Ok(Some((proven, Proof::Token(token)))),
+        None => Ok(Some((identify(api, None, token, peer).await?, Proof::Issuer))),
+    }
 }
 
-async fn by_secret(
+/// Whose secret, or issuer's token, this is. Where that is nobody, the gate has recorded why.
+async fn identify(
     api: &Api,
-    user: &str,
+    user: Option<String>,
     secret: SecretString,
-    from: Option<IpAddr>,
-    peer: &str,
+    client: Option<SocketAddr>,
 ) -> Result<Proven, Problem> {
-    let login = match from {
-        Some(address) => api.0.logins.verify(user, secret, address).await,
-        None => api.0.logins.verify_for_owner(user, secret).await,
+    let with_token = user.is_none();
+    let claim = Claim { protocol: PROTOCOL, user, secret, client };
+    let refusal = match api.0.gate.identify(claim).await {
+        Ok(proven) => return Ok(proven),
+        Err(refusal) => refusal,
     };
-    let (user, _) = record::cut(user, MAX_NAME_BYTES);
-    match login {
-        Login::Verified(proven) if proven.basis.ticket.is_some() => {
-            tracing::warn!(
-                user,
-                client = peer,
-                "a login to the admin API failed: it was by a ticket, which opens a target"
-            );
-            Err(Problem::unauthorized("a ticket opens its target and nothing here: use your secret or a token"))
+    Err(match refusal {
+        Refusal::Secret if with_token => Problem::unauthorized(
+            "the token is not valid, or not any more: get another with your secret, or by `sluicegate login`",
+        ),
+        Refusal::Secret | Refusal::Ticket => Problem::unauthorized(refusal.to_string()),
+        Refusal::Throttled(seconds) if with_token => {
+            let detail = format!("there were too many wrong tokens from your network; try again in {seconds} s");
+            Problem::too_many(detail, seconds)
         }
-        Login::Verified(proven) => Ok(proven),
-        Login::Wrong { unheard, why } => {
-            let why = why.as_deref().unwrap_or("unknown user or wrong secret");
-            tracing::warn!(user, client = peer, unheard, why, "a login to the admin API failed");
-            Err(Problem::unauthorized("the user or the secret is wrong; ask whoever runs this gateway for access"))
-        }
-        Login::Throttled { seconds, first } => {
-            if first {
-                tracing::warn!(
-                    user,
-                    client = peer,
-                    seconds,
-                    "logins to the admin API are refused unheard: too many wrong secrets"
-                );
-            }
-            let detail = format!("there were too many wrong secrets from your network; try again in {seconds} s");
-            Err(Problem::too_many(detail, seconds))
-        }
-        Login::Busy => {
-            tracing::warn!(user, client = peer, "a login to the admin API was put off: too many others are verified");
-            Err(Problem::unavailable("the gateway is busy verifying other logins; try again in a moment"))
-        }
-    }
+        Refusal::Throttled(seconds) => Problem::too_many(refusal.to_string(), seconds),
+        refusal => Problem::unavailable(refusal.to_string()),
+    })
 }
 
 impl Caller {

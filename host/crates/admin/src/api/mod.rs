@@ -12,10 +12,11 @@
 //! | `GET /api/v1/tickets`, `.../grants`, `.../roles`    | everybody who is known: theirs; admins: all     |
 //! | `DELETE /api/v1/tickets/{id}`, `.../grants/{id}`    | whom they concern, admins                       |
 //! | `GET /api/v1/record/key`, `GET /api/v1/whoami`      | everybody who is known                          |
+//! | `GET /api/v1/targets`                               | everybody who is known, for what they may use   |
 //! | `POST /api/v1/tokens`, `DELETE /api/v1/tokens`      | whoever has a secret, whoever has the token     |
 //! | `GET /openapi.json`                                 | everybody who is known                          |
 //! | `GET /metrics`                                      | admins, and whom `[admin] metrics` lists        |
-//! | `GET /healthz`, `GET /readyz`                       | everybody                                       |
+//! | `GET /healthz`, `GET /readyz`, `GET /api/v1/login`  | everybody                                       |
 
 mod access;
 mod answers;
@@ -24,12 +25,17 @@ mod auth;
 mod extract;
 mod guard;
 mod health;
+mod login;
 mod openapi;
 mod policies;
 mod sessions;
+mod targets;
 mod tokens;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use axum::{
     Router,
@@ -39,7 +45,7 @@ use axum::{
     routing::{delete, get, post},
 };
 use sluicegate_core::{
-    Access, Approvals, Logins, Principal,
+    Approvals, Gate, Principal,
     identity::Tokens,
     sessions::{ApprovalReader, ReadError, SessionReader},
 };
@@ -53,8 +59,10 @@ pub use self::{
     answers::AnswerBody,
     auth::Door,
     health::Health,
+    login::{LoginIssuer, LoginIssuers},
     policies::{Policies, PolicyList},
     sessions::SessionView,
+    targets::{UsableTarget, UsableTargets},
     tokens::{Token, WhoAmI},
 };
 use crate::problem::Problem;
@@ -75,12 +83,10 @@ pub struct ApiParts {
     pub history: Arc<dyn ApprovalReader>,
     /// The approvals that are waited for now.
     pub approvals: Arc<Approvals>,
-    /// Decides who may use what.
-    pub access: Arc<Access>,
     /// Tells about policies.
     pub policies: Arc<dyn Policies>,
-    /// Verifies secrets.
-    pub logins: Arc<Logins>,
+    /// Tells who callers are, and what they may use.
+    pub gate: Arc<Gate>,
     /// Gives out and verifies session tokens.
     pub tokens: Arc<dyn Tokens>,
     /// Tells whether new clients should come.
@@ -89,6 +95,8 @@ pub struct ApiParts {
     pub metrics: Metrics,
     /// Who may do what.
     pub rights: Rights,
+    /// Where people log in.
+    pub issuers: Vec<LoginIssuer>,
 }
 
 /// Who may do more with the API than others who are known.
@@ -108,12 +116,14 @@ struct Inner {
     sessions: Arc<dyn SessionReader>,
     history: Arc<dyn ApprovalReader>,
     approvals: Arc<Approvals>,
-    access: Arc<Access>,
     policies: Arc<dyn Policies>,
-    logins: Arc<Logins>,
+    gate: Arc<Gate>,
     tokens: Arc<dyn Tokens>,
     admins: RwLock<Arc<[Principal]>>,
     scrapers: RwLock<Arc<[Principal]>>,
+    issuers: RwLock<Arc<[LoginIssuer]>>,
+    /// Where each protocol is served.
+    ports: RwLock<HashMap<&'static str, u16>>,
     vitals: Vitals,
     reads: Arc<Semaphore>,
 }
@@ -124,6 +134,7 @@ pub fn router(api: Api, door: Door) -> Router {
     let open = Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/api/v1/login", get(login::issuers))
         .method_not_allowed_fallback(no_such_method)
         .with_state(api.clone());
     Router::new()
@@ -143,6 +154,7 @@ pub fn router(api: Api, door: Door) -> Router {
         .route("/api/v1/grants/{id}", delete(access::revoke_grant))
         .route("/api/v1/tokens", post(tokens::issue).delete(tokens::revoke))
         .route("/api/v1/whoami", get(tokens::whoami))
+        .route("/api/v1/targets", get(targets::list))
         .route("/openapi.json", get(openapi::serve))
         .route("/metrics", get(health::metrics))
         .fallback(no_such_path)
@@ -159,19 +171,19 @@ pub fn router(api: Api, door: Door) -> Router {
 impl Api {
     /// An API of these parts.
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { sessions, history, approvals, access, policies, logins, tokens, health, metrics, rights } =
-            parts;
+        let ApiParts { sessions, history, approvals, policies, gate, tokens, health, metrics, rights, issuers } = parts;
         let Rights { admins, scrapers } = rights;
         Self(Arc::new(Inner {
             sessions,
             history,
             approvals,
-            access,
             policies,
-            logins,
+            gate,
             tokens,
             admins: RwLock::new(admins.into()),
             scrapers: RwLock::new(scrapers.into()),
+            issuers: RwLock::new(issuers.into()),
+            ports: RwLock::default(),
             vitals: Vitals { health, metrics },
             reads: Arc::new(Semaphore::new(MAX_READS)),
         }))
@@ -181,6 +193,24 @@ impl Api {
     pub fn set_rights(&self, rights: Rights) {
         *self.0.admins.write().unwrap_or_else(PoisonError::into_inner) = rights.admins.into();
         *self.0.scrapers.write().unwrap_or_else(PoisonError::into_inner) = rights.scrapers.into();
+    }
+
+    /// Replaces where people log in.
+    pub fn set_issuers(&self, issuers: Vec<LoginIssuer>) {
+        *self.0.issuers.write().unwrap_or_else(PoisonError::into_inner) = issuers.into();
+    }
+
+    /// Says on which port each protocol is served. Targets of other protocols are not shown to anybody.
+    pub fn set_ports(&self, ports: HashMap<&'static str, u16>) {
+        *self.0.ports.write().unwrap_or_else(PoisonError::into_inner) = ports;
+    }
+
+    fn issuers(&self) -> Arc<[LoginIssuer]> {
+        Arc::clone(&self.0.issuers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn port(&self, protocol: &str) -> Option<u16> {
+        self.0.ports.read().unwrap_or_else(PoisonError::into_inner).get(protocol).copied()
     }
 
     fn scrapers(&self) -> Arc<[Principal]> {

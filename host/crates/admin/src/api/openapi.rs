@@ -13,7 +13,7 @@ use utoipa::{
     },
 };
 
-use super::{access, answers, approvals, extract::NoParams, health, policies, sessions, tokens};
+use super::{access, answers, approvals, extract::NoParams, health, login, policies, sessions, targets, tokens};
 use crate::problem::{MEDIA_TYPE, Problem};
 
 /// The whole API.
@@ -47,6 +47,8 @@ use crate::problem::{MEDIA_TYPE, Problem};
         tokens::issue,
         tokens::revoke,
         tokens::whoami,
+        targets::list,
+        login::issuers,
         health::alive,
         health::ready,
         health::metrics,
@@ -75,7 +77,7 @@ impl Modify for Authentication {
             components.add_security_scheme(name, SecurityScheme::Http(scheme));
         };
         add("basic", HttpAuthScheme::Basic, "A built-in user's name and secret.");
-        add("bearer", HttpAuthScheme::Bearer, "A session token.");
+        add("bearer", HttpAuthScheme::Bearer, "A session token, or a token of an OpenID Connect issuer.");
     }
 }
 
@@ -99,6 +101,8 @@ pub(super) struct AdminsOnly;
 pub(super) struct ScrapersOnly;
 /// What may come of requests that anybody may make.
 pub(super) struct Probed;
+/// What may come of what is asked before a login.
+pub(super) struct Asked;
 /// What may come of requests for one thing.
 pub(super) struct Missing;
 /// What may come of requests for one session.
@@ -141,6 +145,16 @@ impl IntoResponses for Probed {
             (400, "The request is not understood: it has parameters."),
             (421, "A listener that only this machine reaches was asked for another host."),
             (503, "The gateway should get no new clients now."),
+        ])
+    }
+}
+
+impl IntoResponses for Asked {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            (400, "The request is not understood: it has parameters."),
+            (421, "A listener that only this machine reaches was asked for another host."),
+            (503, "The gateway cannot do it now."),
         ])
     }
 }

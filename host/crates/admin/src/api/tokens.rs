@@ -49,7 +49,7 @@ pub struct WhoAmI {
 }
 
 /// Gives out a session token: it stands for the caller for 12 hours, or until their secret changes.
-/// Whoever has 20 loses the oldest. A token gives out no tokens.
+/// Whoever has 20 loses the oldest. A token gives out no tokens, and who has one of an issuer shows that one.
 #[utoipa::path(post, path = "/api/v1/tokens", operation_id = "createToken", tag = "identity", security(("basic" = [])),
     responses((status = 201, description = "The token, shown only here.", body = Token), WrongProof, Common))]
 pub(super) async fn issue(
@@ -57,6 +57,11 @@ pub(super) async fn issue(
     caller: Caller,
     _: NoParams,
 ) -> Result<(StatusCode, Json<ShownToken>), Problem> {
+    if caller.identity.as_ref().is_some_and(|identity| identity.token.is_some()) {
+        return Err(Problem::bad_request(
+            "an issuer's token needs no other: send it as it is (`Authorization: Bearer`) with every request",
+        ));
+    }
     let identity = match (caller.identity, caller.proof) {
         (Some(identity), Proof::Secret) => identity,
         (_, Proof::Token(_)) => {
@@ -77,7 +82,7 @@ pub(super) async fn issue(
     responses((status = 204, description = "The token is void."), WrongProof, Common))]
 pub(super) async fn revoke(State(api): State<Api>, caller: Caller, _: NoParams) -> Result<StatusCode, Problem> {
     let Proof::Token(token) = caller.proof else {
-        return Err(Problem::forbidden("this ends the token that it is sent with: send the token (Bearer)"));
+        return Err(Problem::forbidden("this ends the session token that it is sent with: send that (Bearer)"));
     };
     api.0.tokens.revoke(&token);
     Ok(StatusCode::NO_CONTENT)

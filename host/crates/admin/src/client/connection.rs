@@ -65,6 +65,14 @@ impl Connection {
         }
     }
 
+    /// The host's name, and whether it is spoken to in TLS.
+    pub(super) fn place(&self) -> Option<(&str, bool)> {
+        match &self.way {
+            Way::Socket(_) => None,
+            Way::Network { host, tls, .. } => Some((host, tls.is_some())),
+        }
+    }
+
     /// Makes sure that there is a connection.
     pub(super) async fn open(&mut self) -> Result<&mut SendRequest<Full<Bytes>>, ClientError> {
         if let Some(sender) = &mut self.sender {

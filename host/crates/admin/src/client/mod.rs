@@ -26,8 +26,8 @@ use tokio::time::timeout;
 pub use self::error::ClientError;
 use self::{connection::Connection, query::Query};
 use crate::api::{
-    AnswerBody, GrantList, IssuedTicket, PolicyList, RoleBody, RoleList, SessionView, TicketBody, TicketList, Token,
-    WhoAmI,
+    AnswerBody, GrantList, IssuedTicket, LoginIssuer, LoginIssuers, PolicyList, RoleBody, RoleList, SessionView,
+    TicketBody, TicketList, Token, UsableTarget, UsableTargets, WhoAmI,
 };
 
 /// How long a gateway may take to answer.
@@ -46,7 +46,7 @@ pub enum Credentials {
         /// The secret.
         secret: SecretString,
     },
-    /// A session token.
+    /// A session token, or an issuer's token.
     Token(SecretString),
 }
 
@@ -79,6 +79,11 @@ impl AdminClient {
         let mut connection = Connection::to_url(url, ca)?;
         connection.open().await?;
         Ok(Self { connection, authorization: None })
+    }
+
+    /// The host of the gateway's URL, and whether it has a certificate; none on the owner's socket.
+    pub fn place(&self) -> Option<(&str, bool)> {
+        self.connection.place()
     }
 
     /// Says from now on who asks.
@@ -194,6 +199,18 @@ impl AdminClient {
     /// Who the gateway takes this client for.
     pub async fn whoami(&mut self) -> Result<WhoAmI, ClientError> {
         self.get("/api/v1/whoami").await
+    }
+
+    /// The issuers with which people log in. Needs no credentials.
+    pub async fn login_issuers(&mut self) -> Result<Vec<LoginIssuer>, ClientError> {
+        let list: LoginIssuers = self.get("/api/v1/login").await?;
+        Ok(list.items)
+    }
+
+    /// The targets that this client may use.
+    pub async fn targets(&mut self) -> Result<Vec<UsableTarget>, ClientError> {
+        let list: UsableTargets = self.get("/api/v1/targets").await?;
+        Ok(list.items)
     }
 
     async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {

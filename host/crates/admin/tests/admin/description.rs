@@ -13,7 +13,7 @@ async fn what_is_described_is_there_and_nothing_else() {
     let network = stage.listen().await;
     let description = network.get("/openapi.json", &basic("eve")).await.body;
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 20);
+    assert_eq!(paths.len(), 22);
     for (path, operations) in paths {
         let path = path.replace("{id}", "00000000-0000-0000-0000-000000000009");
         for (method, operation) in operations.as_object().unwrap() {

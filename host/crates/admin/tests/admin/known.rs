@@ -61,8 +61,11 @@ async fn guesses_are_put_off_and_an_unknown_user_reads_as_a_known_one() {
     assert_eq!(told[0], told[1]);
     assert_eq!(network.get("/api/v1/whoami", &basic("ann")).await.status, 429, "nor is the right secret told apart");
     assert_eq!(network.get("/api/v1/whoami", &basic("bob")).await.status, 200);
-    let burst = "logins to the admin API are refused unheard";
-    assert!(logs::text().contains(burst));
+    assert!(logs::text().contains("too many wrong secrets: refused unheard"));
+    let refused = stage.ledger.refusals();
+    let burst = refused.iter().filter(|refused| refused.reason.starts_with("too many wrong secrets")).count();
+    assert!(refused.iter().any(|refused| refused.user == "zoe" && refused.protocol == "api"), "{refused:?}");
+    assert!((2..8).contains(&burst), "the first of a burst is recorded, and no other: {refused:?}");
 }
 
 #[tokio::test]
@@ -134,4 +137,41 @@ async fn only_admins_read_sessions_and_policies() {
     }
     let twice = [("authorization", &*basic("ann")), ("Authorization", &*basic("eve"))];
     assert_eq!(network.ask("GET", "/api/v1/whoami", &twice, "").await.status, 400, "who of them is it?");
+}
+
+#[tokio::test]
+async fn a_token_that_is_nobodys_is_recorded_and_put_off_after_some() {
+    let stage = Stage::new();
+    let network = stage.listen().await;
+    for _ in 0..5 {
+        assert_eq!(network.get("/api/v1/whoami", "Bearer a.sesame.c").await.status, 401);
+    }
+    let reply = network.get("/api/v1/whoami", "Bearer a.sesame.c").await;
+    assert_eq!(reply.status, 429, "{reply:?}");
+    assert!(reply.detail().contains("wrong tokens"), "{reply:?}");
+    let session = format!("Bearer {}", stage.token("bob").expose_secret());
+    assert_eq!(network.get("/api/v1/whoami", &session).await.status, 200, "a session token is never a guess");
+    assert_eq!(network.get("/api/v1/whoami", &basic("bob")).await.status, 200);
+    let refused = stage.ledger.refusals();
+    assert_eq!(refused.len(), 6, "{refused:?}");
+    assert!(refused.iter().all(|refused| refused.protocol == "api" && refused.client.starts_with("127.0.0.1:")));
+    assert!(refused[0].reason.contains("no issuer's tokens count here"), "{refused:?}");
+    assert!(!format!("{refused:?}{}", logs::text()).contains("sesame"), "no token is kept");
+}
+
+#[tokio::test]
+async fn before_they_log_in_people_learn_where_and_afterwards_what_they_may_use() {
+    let stage = Stage::new();
+    let network = stage.listen().await;
+    let issuers = network.get("/api/v1/login", "").await;
+    let issuer = json!({"issuer": "https://id.example.com", "client_id": "sluicegate", "scopes": ["openid"]});
+    assert_eq!((issuers.status, issuers.body), (200, json!({ "items": [issuer] })));
+    assert_eq!(network.get("/api/v1/targets", "").await.status, 401);
+    stage.only("stock", "sales");
+    let target = |name: &str| json!({"name": name, "protocol": "test", "port": 4711});
+    let usable = async |who: &str| network.get("/api/v1/targets", &basic(who)).await.body;
+    assert_eq!(usable("bob").await, json!({"items": [target("orders")], "next": null}));
+    assert_eq!(usable("eve").await, json!({"items": [target("orders"), target("stock")], "next": null}));
+    stage.api.set_ports([].into());
+    assert_eq!(usable("eve").await, json!({"items": [], "next": null}), "what is not served cannot be used");
 }

@@ -10,7 +10,7 @@ use std::{
 
 use sluicegate_core::{
     Approval, ApprovalId, SessionId,
-    record::{Appended, Closed, Entry, Event, RecordError, RecordFuture, Recorder},
+    record::{Appended, Closed, Entry, Event, RecordError, RecordFuture, Recorder, Refused},
     sessions::{
         ApprovalFilter, ApprovalPage, ApprovalReader, EntryPage, ExportPage, KeptEntry, ReadError, SessionFilter,
         SessionPage, SessionReader, SessionSummary,
@@ -46,6 +46,15 @@ impl Ledger {
     /// From now on the disk takes this long.
     pub fn slow_down(&self, disk: Duration) {
         *self.disk.lock().unwrap() = disk;
+    }
+
+    /// Who was not let in, oldest first.
+    pub fn refusals(&self) -> Vec<Refused> {
+        let refused = |entry: &Entry| match &entry.event {
+            Event::Refused(refused) => Some(refused.clone()),
+            _ => None,
+        };
+        self.entries.lock().unwrap().iter().filter_map(refused).collect()
     }
 
     fn state(&self) -> Result<(), RecordError> {

@@ -14,7 +14,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use sluicegate_admin::{Api, ApiParts, Door, Health, Policies, Rights, router, serve_tcp};
+use sluicegate_admin::{Api, ApiParts, Door, Health, LoginIssuer, Policies, Rights, router, serve_tcp};
 use sluicegate_core::{
     Access, AccessParts, Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate,
     GateParts, GatedSession, Halt, Hello, Identity, Logins, Phase, Principal, Requirement, ResultSchema, Rules,
@@ -163,7 +163,7 @@ pub struct Stage {
     pub tokens: Arc<SessionTokens>,
     pub ledger: Arc<Ledger>,
     pub approvals: Arc<Approvals>,
-    gate: Gate,
+    gate: Arc<Gate>,
     desk: Arc<Desk>,
     asks: Arc<Mutex<Vec<Requirement>>>,
     stopping: Arc<Stopping>,
@@ -190,15 +190,15 @@ impl Stage {
             approvals: Arc::clone(&approvals),
             recorder: Arc::clone(&recorder),
         });
-        let gate = Gate::new(GateParts {
+        let gate = Arc::new(Gate::new(GateParts {
             access: Arc::clone(&access),
-            logins: Arc::new(Logins::new(Arc::clone(&users) as _)),
+            logins: Arc::new(Logins::new(Arc::clone(&desk) as _)),
             policies: Arc::new(Engine(Arc::clone(&asks))),
             recorder,
             recording: Recording::Ordered,
             max_output: 0,
             approvals: Arc::clone(&approvals),
-        });
+        }));
         let allow = CAST.map(|(_, group)| Principal::Group(group.to_owned())).to_vec();
         let target = TargetAccess { protocol: "test", allow, ..TargetAccess::default() };
         let targets = ["orders", "stock"].map(|name| (name.to_owned(), target.clone())).into();
@@ -208,9 +208,8 @@ impl Stage {
             sessions: Arc::clone(&ledger) as _,
             history: Arc::clone(&ledger) as _,
             approvals: Arc::clone(&approvals),
-            access,
             policies: Arc::new(Modules),
-            logins: Arc::new(Logins::new(Arc::clone(&desk) as _)),
+            gate: Arc::clone(&gate),
             tokens: Arc::clone(&tokens) as _,
             health: Arc::clone(&stopping) as _,
             metrics: Metrics::new(&Sources {
@@ -224,7 +223,13 @@ impl Stage {
                 admins: vec![Principal::Group("admin".to_owned())],
                 scrapers: vec![Principal::User("eve".to_owned())],
             },
+            issuers: vec![LoginIssuer {
+                issuer: "https://id.example.com".to_owned(),
+                client_id: "sluicegate".to_owned(),
+                scopes: vec!["openid".to_owned()],
+            }],
         });
+        api.set_ports([("test", 4711)].into());
         Self { api, users, tokens, ledger, approvals, gate, desk, asks, stopping }
     }
 
@@ -253,6 +258,18 @@ impl Stage {
     /// Says that too much else is being verified, or not any more.
     pub fn busy(&self, busy: bool) {
         self.desk.busy.store(busy, Ordering::SeqCst);
+    }
+
+    /// Lets everybody use `orders`, and only this group the other target.
+    pub fn only(&self, target: &str, group: &str) {
+        let access = |groups: &[&str]| TargetAccess {
+            protocol: "test",
+            allow: groups.iter().map(|group| Principal::Group((*group).to_owned())).collect(),
+            ..TargetAccess::default()
+        };
+        let everybody = CAST.map(|(_, group)| group);
+        let targets = [("orders".to_owned(), access(&everybody)), (target.to_owned(), access(&[group]))].into();
+        self.gate.access().set_rules(Rules { targets, roles: Vec::new() });
     }
 
     /// Says that it stops.

@@ -28,8 +28,6 @@ pub struct Rules {
 pub struct TargetAccess {
     /// The protocol it speaks.
     pub protocol: &'static str,
-    /// The port at which clients ask for it; none where nothing listens.
-    pub port: Option<u16>,
     /// Who may use it, whatever their roles.
     pub allow: Vec<Principal>,
     /// By which roles find it.
@@ -169,7 +167,6 @@ mod tests {
     fn rules(roles: Vec<Role>) -> Rules {
         let target = |allow: &[&str], env: &str| TargetAccess {
             protocol: "postgres",
-            port: None,
             allow: principals(allow),
             labels: labels(&[("env", env)]),
         };

@@ -66,8 +66,8 @@ struct Counts {
 /// Under what a try is counted.
 #[derive(Clone, Copy)]
 struct Keys {
-    /// The user and the network.
-    pair: u64,
+    /// The user and the network; none for what has a name only once it is verified.
+    pair: Option<u64>,
     /// The network; none for what cannot be guessed.
     network: Option<u64>,
 }
@@ -78,7 +78,7 @@ impl Counts {
         if from != Entrance::Open {
             return from;
         }
-        let entrance = self.tries.enter(keys.pair, now);
+        let entrance = keys.pair.map_or(Entrance::Open, |pair| self.tries.enter(pair, now));
         if let (Some(network), true) = (keys.network, entrance != Entrance::Open) {
             self.networks.leave(network, Outcome::Unknown);
         }
@@ -87,7 +87,7 @@ impl Counts {
 
     fn leave(&mut self, keys: Keys, outcome: Outcome, now: Instant) -> (u32, u64) {
         let from_network = keys.network.map_or(0, |network| self.networks.leave(network, outcome));
-        let (wrong, unheard) = self.tries.leave(keys.pair, outcome, now);
+        let (wrong, unheard) = keys.pair.map_or((0, 0), |pair| self.tries.leave(pair, outcome, now));
         (wrong, unheard + from_network)
     }
 }
@@ -105,7 +105,34 @@ impl Logins {
         let network = network(from);
         let (pair, from) = (self.keys.hash_one((user, network)), self.keys.hash_one(network));
         // Guesses from an address that many share must not keep out those who come with what cannot be guessed.
-        let keys = Keys { pair, network: self.authenticator.is_guessable(&secret).then_some(from) };
+        let from = self.authenticator.is_guessable(&secret).then_some(from);
+        let keys = Keys { pair: Some(pair), network: from };
+        self.guarded(keys, network, || self.authenticator.verify(user, secret)).await
+    }
+
+    /// Whose token this is, for a client at this address; none for the gateway's owner. A token has a name only
+    /// once it is verified, so that wrong ones count by network alone. Cancel-safe.
+    pub async fn verify_token(&self, token: SecretString, from: Option<IpAddr>) -> Login {
+        match from {
+            Some(from) => {
+                let network = network(from);
+                let keys = Keys { pair: None, network: Some(self.keys.hash_one(network)) };
+                self.guarded(keys, network, || self.authenticator.verify_token(token)).await
+            }
+            None => unguarded(self.authenticator.verify_token(token).await),
+        }
+    }
+
+    /// The same as [`Self::verify`] for the gateway's owner, who could read the secrets' hashes anyway.
+    pub async fn verify_for_owner(&self, user: &str, secret: SecretString) -> Login {
+        unguarded(self.authenticator.verify(user, secret).await)
+    }
+
+    /// Verifies unless there were too many wrong ones under these keys.
+    async fn guarded<'a, F>(&self, keys: Keys, network: IpAddr, verify: impl FnOnce() -> F) -> Login
+    where
+        F: Future<Output = Verification> + 'a,
+    {
         loop {
             // Made before it is known whether to wait, so that nothing is missed in between.
             let verified = self.verified.notified();
@@ -117,11 +144,11 @@ impl Logins {
             verified.await;
         }
         let attempt = Attempt { logins: self, keys: Some(keys) };
-        match self.authenticator.verify(user, secret).await {
+        match verify().await {
             Verification::Verified(proven) => {
                 let (wrong, unheard) = attempt.end(Outcome::Right);
                 if wrong >= tries::FREE {
-                    let (user, _) = record::cut(user, 128);
+                    let (user, _) = record::cut(&proven.identity.user, 128);
                     tracing::warn!(user, %network, wrong, unheard, "a login succeeded after many wrong secrets");
                 }
                 Login::Verified(proven)
@@ -132,16 +159,6 @@ impl Logins {
                 attempt.end(Outcome::Unknown);
                 Login::Busy
             }
-        }
-    }
-
-    /// The same for the gateway's owner, who could read the secrets' hashes anyway.
-    pub async fn verify_for_owner(&self, user: &str, secret: SecretString) -> Login {
-        match self.authenticator.verify(user, secret).await {
-            Verification::Verified(proven) => Login::Verified(proven),
-            Verification::Wrong => Login::Wrong { unheard: 0, why: None },
-            Verification::Rejected(why) => Login::Wrong { unheard: 0, why: Some(why) },
-            Verification::Busy => Login::Busy,
         }
     }
 
@@ -175,6 +192,16 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.leave(Outcome::Unknown);
+    }
+}
+
+/// What a verification comes to that does not count.
+fn unguarded(verification: Verification) -> Login {
+    match verification {
+        Verification::Verified(proven) => Login::Verified(proven),
+        Verification::Wrong => Login::Wrong { unheard: 0, why: None },
+        Verification::Rejected(why) => Login::Wrong { unheard: 0, why: Some(why) },
+        Verification::Busy => Login::Busy,
     }
 }
 
@@ -292,6 +319,22 @@ mod tests {
         let elsewhere = "2001:db8:1:2::3".parse().unwrap();
         assert!(matches!(logins.verify("alice", "sesame".into(), elsewhere).await, Login::Verified(_)));
         assert!(matches!(logins.verify_for_owner("alice", "sesame".into()).await, Login::Verified(_)));
+    }
+
+    #[tokio::test]
+    async fn wrong_tokens_count_by_their_network_and_keep_no_name_out() {
+        let (_, logins) = stage();
+        for _ in 0..tries::FREE {
+            let login = logins.verify_token("a.b.c".into(), Some(HERE)).await;
+            assert!(matches!(login, Login::Wrong { why: Some(_), .. }), "{login:?}");
+        }
+        let throttled = logins.verify_token("d.e.f".into(), Some(HERE)).await;
+        assert!(matches!(throttled, Login::Throttled { first: true, .. }));
+        assert!(matches!(logins.verify("alice", "sesame".into(), HERE).await, Login::Verified(_)));
+        assert!(matches!(logins.verify("", "sesame".into(), HERE).await, Login::Wrong { .. }), "an empty name is one");
+        let elsewhere = Some("192.0.2.7".parse().unwrap());
+        assert!(matches!(logins.verify_token("a.b.c".into(), elsewhere).await, Login::Wrong { .. }));
+        assert!(matches!(logins.verify_token("a.b.c".into(), None).await, Login::Wrong { .. }));
     }
 
     #[tokio::test]

@@ -39,6 +39,12 @@ pub struct Issuer {
     /// What stands before every name that it gives, so that no other issuer can give the same.
     #[serde(default)]
     pub prefix: String,
+    /// Whether people log in with it; issuers for machines have no place for that.
+    #[serde(default = "people")]
+    pub login: bool,
+    /// What a login asks for.
+    #[serde(default = "scopes")]
+    pub scopes: Vec<String>,
 }
 
 /// Issuers that cannot be used, or not together.
@@ -55,6 +61,11 @@ pub enum InvalidIssuer {
     /// What stands before its names could not be read.
     #[error("the issuer `{0}` needs an `audience`, and a `prefix` of at most {MAX_PREFIX} printable characters")]
     Unusable(String),
+    /// A login could not ask for these.
+    #[error(
+        "the issuer `{0}` has `scopes` that nobody could ask for: `openid` is one of them, and each is one word of printable ASCII"
+    )]
+    Scopes(String),
 }
 
 /// The longest prefix, in bytes.
@@ -69,6 +80,20 @@ fn subject() -> String {
     "sub".to_owned()
 }
 
+fn people() -> bool {
+    true
+}
+
+/// Who they are, and a refresh token (OpenID Connect Core 1.0, section 11).
+fn scopes() -> Vec<String> {
+    ["openid", "profile", "email", "offline_access"].map(str::to_owned).to_vec()
+}
+
+/// A scope-token (RFC 6749, section 3.3).
+fn is_scope(scope: &str) -> bool {
+    !scope.is_empty() && scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
 fn url<'de, D: de::Deserializer<'de>>(deserializer: D) -> Result<IssuerUrl, D::Error> {
     let text = String::deserialize(deserializer)?;
     let url = IssuerUrl::new(text).map_err(|_| de::Error::custom(NotTrusted))?;
@@ -80,7 +105,7 @@ fn url<'de, D: de::Deserializer<'de>>(deserializer: D) -> Result<IssuerUrl, D::E
 }
 
 /// Whether nobody between the gateway and this place can answer in its stead.
-pub(super) fn is_trusted(url: &reqwest::Url) -> bool {
+pub(crate) fn is_trusted(url: &reqwest::Url) -> bool {
     match (url.scheme(), url.host_str()) {
         ("https", Some(_)) => true,
         ("http", Some(host)) => is_loopback_host(host),
@@ -104,6 +129,9 @@ impl Issuer {
             let printable = one.prefix.len() <= MAX_PREFIX && one.prefix.chars().all(|c| c.is_ascii_graphic());
             if one.audience.is_empty() || !printable {
                 return Err(InvalidIssuer::Unusable(one.url().to_owned()));
+            }
+            if !one.scopes.iter().all(|scope| is_scope(scope)) || !one.scopes.iter().any(|scope| scope == "openid") {
+                return Err(InvalidIssuer::Scopes(one.url().to_owned()));
             }
             for other in issuers.iter().skip(index + 1) {
                 if one.issuer == other.issuer {

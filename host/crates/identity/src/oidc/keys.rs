@@ -7,8 +7,8 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use openidconnect::core::CoreJsonWebKeySet;
-use reqwest::{Client, StatusCode, Url, redirect::Policy};
+use openidconnect::{HttpRequest, HttpResponse, core::CoreJsonWebKeySet};
+use reqwest::{Client, Method, Request, StatusCode, Url, redirect::Policy};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
@@ -27,7 +27,7 @@ const MAX_ANSWER: usize = 1024 * 1024;
 
 /// Gets documents of issuers. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Http {
+pub(crate) struct Http {
     /// For issuers elsewhere.
     far: Client,
     /// For those on this machine, which no proxy leads to.
@@ -59,9 +59,9 @@ struct Discovered {
     jwks_uri: Url,
 }
 
-/// Why an issuer's keys could not be had.
+/// Why an issuer could not be asked.
 #[derive(Debug, thiserror::Error)]
-enum FetchError {
+pub(crate) enum FetchError {
     #[error("it does not answer as it should")]
     Http(#[from] reqwest::Error),
     #[error("it answers with the status {0}")]
@@ -72,7 +72,7 @@ enum FetchError {
     Answer(#[from] serde_json::Error),
     #[error("its discovery document is of another issuer")]
     OtherIssuer,
-    #[error("its keys are at a place that is neither https:// nor on this machine")]
+    #[error("what it names is at a place that is neither https:// nor, as it is itself, on this machine")]
     Place,
 }
 
@@ -87,16 +87,30 @@ impl Http {
         Ok(Self { far: client().https_only(true).build()?, near: client().no_proxy().build()? })
     }
 
-    /// An issuer elsewhere leads to no place that is reached without TLS.
-    async fn get<T: DeserializeOwned>(&self, issuer: &Url, url: Url) -> Result<T, FetchError> {
-        if !is_trusted(&url) || issuer.scheme() != url.scheme() {
+    /// A document. An issuer elsewhere leads to no place that is reached without TLS.
+    pub async fn get<T: DeserializeOwned>(&self, issuer: &Url, url: Url) -> Result<T, FetchError> {
+        let request = Request::new(Method::GET, url);
+        let (status, answer) = self.answer(issuer, request).await?;
+        if status != StatusCode::OK {
+            return Err(FetchError::Status(status));
+        }
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
+    /// Any request, as openidconnect makes them. Whatever the answer's status is, it is an answer.
+    pub async fn send(&self, issuer: &Url, request: HttpRequest) -> Result<HttpResponse, FetchError> {
+        let (status, answer) = self.answer(issuer, request.try_into()?).await?;
+        let mut response = HttpResponse::new(answer);
+        *response.status_mut() = status;
+        Ok(response)
+    }
+
+    async fn answer(&self, issuer: &Url, request: Request) -> Result<(StatusCode, Vec<u8>), FetchError> {
+        if !is_led_to(issuer, request.url()) {
             return Err(FetchError::Place);
         }
-        let client = if url.scheme() == "https" { &self.far } else { &self.near };
-        let mut response = client.get(url).send().await?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
-        }
+        let client = if request.url().scheme() == "https" { &self.far } else { &self.near };
+        let mut response = client.execute(request).await?;
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if answer.len() + chunk.len() > MAX_ANSWER {
@@ -104,8 +118,19 @@ impl Http {
             }
             answer.extend_from_slice(&chunk);
         }
-        Ok(serde_json::from_slice(&answer)?)
+        Ok((response.status(), answer))
     }
+}
+
+/// Whether an issuer may lead to this place.
+pub(crate) fn is_led_to(issuer: &Url, place: &Url) -> bool {
+    is_trusted(place) && issuer.scheme() == place.scheme()
+}
+
+/// Where an issuer describes itself (OpenID Connect Discovery 1.0, section 4).
+pub(crate) fn discovery(issuer: &str) -> Result<Url, FetchError> {
+    let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    place.parse().map_err(|_| FetchError::Place)
 }
 
 impl Keys {
@@ -165,10 +190,8 @@ impl Keys {
     }
 
     async fn fetch(&self) -> Result<CoreJsonWebKeySet, FetchError> {
-        let parsed = |url: &str| url.parse::<Url>().map_err(|_| FetchError::Place);
-        let issuer = parsed(&self.issuer)?;
-        let place = parsed(&format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/')))?;
-        let discovered: Discovered = self.http.get(&issuer, place).await?;
+        let issuer = self.issuer.parse::<Url>().map_err(|_| FetchError::Place)?;
+        let discovered: Discovered = self.http.get(&issuer, discovery(&self.issuer)?).await?;
         if discovered.issuer != self.issuer {
             return Err(FetchError::OtherIssuer);
         }

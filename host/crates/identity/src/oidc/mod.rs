@@ -5,9 +5,9 @@
 //! * [`keys`] gets the keys that it signs with, and notices when they change.
 //! * [`token`] verifies a token and reads what it says.
 
-mod issuer;
-mod keys;
-mod token;
+pub(crate) mod issuer;
+pub(crate) mod keys;
+pub(crate) mod token;
 
 use std::{
     future::Future,
@@ -86,15 +86,20 @@ impl Everybody {
         let Some(token) = Unverified::read(secret.expose_secret()) else {
             return self.users.verify(user, secret).await;
         };
-        match self.proven(user, &token).await {
-            Ok(proven) => Verification::Verified(proven),
-            Err(Unproven::Wrong(why)) => Verification::Rejected(why),
-            Err(Unproven::NoKeys) => Verification::Busy,
+        verification(self.proven(Some(user), &token).await)
+    }
+
+    async fn prove_token(&self, token: SecretString) -> Verification {
+        match Unverified::read(token.expose_secret()) {
+            Some(token) => verification(self.proven(None, &token).await),
+            None => {
+                Verification::Rejected("it is neither a session token in force nor a token of an issuer".to_owned())
+            }
         }
     }
 
-    /// Whom the token proves, if that is this user; or why not.
-    async fn proven(&self, user: &str, token: &Unverified<'_>) -> Result<Proven, Unproven> {
+    /// Whom the token proves, if that is this user, or whoever it is where none is named; or why not.
+    async fn proven(&self, user: Option<&str>, token: &Unverified<'_>) -> Result<Proven, Unproven> {
         let issuers = self.issuers.load_full();
         let trusted = issuers.iter().find(|trusted| Some(trusted.issuer.url()) == token.issuer());
         let Some(Trusted { issuer, keys, life }) = trusted else {
@@ -112,10 +117,10 @@ impl Everybody {
         let facts = verified.map_err(|error| format!("the token is refused: {error}"))?;
         let prefixes: Vec<_> = issuers.iter().map(|trusted| trusted.issuer.prefix.as_str()).collect();
         let identity = issuer.identity(&facts, &prefixes)?;
-        if identity.user != user {
+        if user.is_some_and(|user| identity.user != user) {
             return Err("the token is for another user than the one that logs in".into());
         }
-        if self.users.standing(user).is_some() {
+        if self.users.standing(&identity.user).is_some() {
             return Err("the token is for somebody who has the name of a built-in user".into());
         }
         let expires_at = Some(facts.expires_at());
@@ -146,6 +151,14 @@ enum Unproven {
     NoKeys,
 }
 
+fn verification(proven: Result<Proven, Unproven>) -> Verification {
+    match proven {
+        Ok(proven) => Verification::Verified(proven),
+        Err(Unproven::Wrong(why)) => Verification::Rejected(why),
+        Err(Unproven::NoKeys) => Verification::Busy,
+    }
+}
+
 impl<T: Into<String>> From<T> for Unproven {
     fn from(why: T) -> Self {
         Self::Wrong(why.into())
@@ -163,5 +176,9 @@ impl Authenticator for Everybody {
         secret: SecretString,
     ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
         Box::pin(self.prove(user, secret))
+    }
+
+    fn verify_token<'a>(&'a self, token: SecretString) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
+        Box::pin(self.prove_token(token))
     }
 }

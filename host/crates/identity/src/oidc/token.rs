@@ -5,7 +5,8 @@ use std::{str::FromStr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openidconnect::{
-    ClaimsVerificationError as Claims, ClientId, JsonWebTokenType, Nonce, SignatureVerificationError as Signature,
+    ClaimsVerificationError as Claims, ClientId, IssuerUrl, JsonWebTokenType, Nonce,
+    SignatureVerificationError as Signature,
     core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm as Algorithm},
 };
 use serde_json::{Map, Value};
@@ -42,7 +43,7 @@ const PASSING: [&str; 8] = ["exp", "iat", "nbf", "jti", "auth_time", "nonce", "a
 
 /// Why a token proves nothing. Never quotes it: whoever logs in could write anything into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TokenError {
+pub(crate) enum TokenError {
     #[error("it lacks what every token has")]
     Malformed,
     #[error("it has expired")]
@@ -75,6 +76,15 @@ impl From<Claims> for TokenError {
             _ => Self::Other,
         }
     }
+}
+
+/// What verifies tokens of an issuer that are for this audience alone.
+pub(crate) fn verifier(audience: ClientId, issuer: IssuerUrl, keys: CoreJsonWebKeySet) -> CoreIdTokenVerifier<'static> {
+    let types = TYPES.iter().filter_map(|name| JsonWebTokenType::new((*name).to_owned()).normalize().ok());
+    CoreIdTokenVerifier::new_public_client(audience, issuer, keys)
+        .set_allowed_algs(ALGORITHMS)
+        .set_allowed_jose_types(types)
+        .set_time_fn(|| chrono::Utc::now() - SKEW)
 }
 
 /// A text that is built like a token.
@@ -111,12 +121,7 @@ impl<'t> Unverified<'t> {
     /// Whether one of these keys has signed it, and it is for this audience and valid now.
     pub fn verify(&self, issuer: &Issuer, keys: &CoreJsonWebKeySet) -> Result<Facts, TokenError> {
         let token = CoreIdToken::from_str(self.text).map_err(|_| TokenError::Malformed)?;
-        let types = TYPES.iter().filter_map(|name| JsonWebTokenType::new((*name).to_owned()).normalize().ok());
-        let audience = ClientId::new(issuer.audience.clone());
-        let verifier = CoreIdTokenVerifier::new_public_client(audience, issuer.issuer().clone(), keys.clone())
-            .set_allowed_algs(ALGORITHMS)
-            .set_allowed_jose_types(types)
-            .set_time_fn(|| chrono::Utc::now() - SKEW);
+        let verifier = verifier(ClientId::new(issuer.audience.clone()), issuer.issuer().clone(), keys.clone());
         // A nonce binds a token to the login in which it was asked for, which was not here.
         let claims = token.claims(&verifier, |_: Option<&Nonce>| Ok(()))?;
         if OTHER_PURPOSES.iter().any(|claim| self.claims.contains_key(*claim)) {

@@ -145,6 +145,7 @@ impl SessionError {
             Self::Plaintext => fixed("28000", "this gateway requires TLS; connect with sslmode=require or stricter"),
             Self::Unsupported(text) => Some(("0A000", text.clone())),
             Self::Refused(Refusal::Secret) => Some(("28P01", Refusal::Secret.to_string())),
+            Self::Refused(Refusal::Ticket) => Some(("28000", Refusal::Ticket.to_string())),
             Self::Refused(Refusal::Busy) => Some(("53300", Refusal::Busy.to_string())),
             Self::Refused(refusal @ Refusal::Throttled(_)) => Some(("28000", refusal.to_string())),
             Self::Refused(refusal @ Refusal::Target(_)) => Some(("3D000", refusal.to_string())),

@@ -67,6 +67,15 @@ pub struct Start {
     settings: Vec<(String, String)>,
 }
 
+impl Start {
+    /// What was said, but as another user who wants another database.
+    pub fn redirected<'s>(&'s self, user: &'s str, database: &'s str) -> Vec<(&'s str, &'s str)> {
+        let said = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let application = ("application_name", self.application.as_str());
+        [("user", user), ("database", database), application].into_iter().chain(said).collect()
+    }
+}
+
 /// Reads until it is known what the client wants, which it has to say before the `deadline`. `plaintext`
 /// says that it may do without TLS. A client that is refused is told why, as far as it may know.
 pub async fn receive(
@@ -207,15 +216,7 @@ pub async fn admit(
     gate: &Gate,
     analyser: &Analyser,
 ) -> Result<(SessionPermit, GatedSession, StartupParams), SessionError> {
-    let mut out = BytesMut::new();
-    if start.minor > 0 || !start.unknown.is_empty() {
-        startup::negotiate(&start.unknown.iter().map(String::as_str).collect::<Vec<_>>(), &mut out);
-    }
-    // AuthenticationCleartextPassword: over TLS or loopback, and the only way to carry tokens.
-    message::put(&mut out, b'R', |out| out.put_u32(3));
-    stream.write_all(&out).await.map_err(SessionError::Client)?;
-    stream.flush().await.map_err(SessionError::Client)?;
-    let secret = secret(stream).await?;
+    let secret = ask(stream, &start).await?;
     let hello =
         Hello { protocol: PROTOCOL, user: start.user, target: start.database, client, application: start.application };
     let (permit, mut gated) = gate.admit(hello, secret).await?;
@@ -228,6 +229,19 @@ pub async fn admit(
         }
     }
     Ok((permit, gated, StartupParams { settings: start.settings }))
+}
+
+/// Asks for the secret. The protocol is negotiated down to 3.0 before, where the client wants more.
+pub async fn ask(stream: &mut MaybeTls, start: &Start) -> Result<SecretString, SessionError> {
+    let mut out = BytesMut::new();
+    if start.minor > 0 || !start.unknown.is_empty() {
+        startup::negotiate(&start.unknown.iter().map(String::as_str).collect::<Vec<_>>(), &mut out);
+    }
+    // AuthenticationCleartextPassword: over TLS or loopback, and the only way to carry tokens.
+    message::put(&mut out, b'R', |out| out.put_u32(3));
+    stream.write_all(&out).await.map_err(SessionError::Client)?;
+    stream.flush().await.map_err(SessionError::Client)?;
+    secret(stream).await
 }
 
 async fn secret(stream: &mut MaybeTls) -> Result<SecretString, SessionError> {

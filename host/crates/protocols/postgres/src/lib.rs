@@ -3,7 +3,8 @@
 //! "Frontend/Backend Protocol", version 3.0; 3.2 is negotiated down.
 //!
 //! Reading order: [`server`] accepts, [`handshake`] finds out who it is, [`session`] moves bytes,
-//! [`machine`] turns them into commands and results, [`codec`] reads and writes them.
+//! [`machine`] turns them into commands and results, [`codec`] reads and writes them. [`tunnel`] stands on the other side: on
+//! a person's machine, before the gateway.
 
 pub mod catalog;
 pub mod codec;
@@ -18,6 +19,7 @@ mod registry;
 mod server;
 mod session;
 mod side;
+pub mod tunnel;
 pub mod upstream;
 
 pub use codec::mask::HashKey;

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
-use sluicegate_net::{MaybeTls, tune};
+use sluicegate_net::{ClientTls, MaybeTls, tune};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, lookup_host},
@@ -23,7 +23,7 @@ pub(super) async fn open(target: &Target) -> Result<(MaybeTls, SocketAddr), Dial
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for peer in addresses {
         match connect(peer, share).await {
-            Ok(stream) => return Ok((secure(target, stream).await?, peer)),
+            Ok(stream) => return Ok((secure(target.tls(), &address.host, stream).await?, peer)),
             Err(error) => failure = error,
         }
     }
@@ -34,26 +34,26 @@ pub(super) async fn open(target: &Target) -> Result<(MaybeTls, SocketAddr), Dial
 pub(super) async fn open_at(target: &Target, peer: SocketAddr) -> Result<MaybeTls, DialError> {
     let stream = connect(peer, target.connect_timeout()).await;
     let stream = stream.map_err(|e| DialError::Connect(target.address().clone(), e))?;
-    secure(target, stream).await
+    secure(target.tls(), &target.address().host, stream).await
 }
 
-async fn connect(peer: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+pub(crate) async fn connect(peer: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let connecting = tokio::time::timeout(limit, TcpStream::connect(peer)).await;
     let stream = connecting.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))?;
     tune(&stream)?;
     Ok(stream)
 }
 
-/// Asks for TLS where the target's mode wants it. Exactly one byte is read before the handshake, so
+/// Asks for TLS, where there has to be some. Exactly one byte is read before the handshake, so
 /// that nothing said in plaintext can later pass for something said inside TLS (CVE-2021-23222), and
 /// an error's text in place of an answer is not believed (CVE-2024-10977).
-async fn secure(target: &Target, mut stream: TcpStream) -> Result<MaybeTls, DialError> {
-    let Some(tls) = target.tls() else { return Ok(MaybeTls::Plain(stream)) };
+pub(crate) async fn secure(tls: Option<&ClientTls>, host: &str, mut stream: TcpStream) -> Result<MaybeTls, DialError> {
+    let Some(tls) = tls else { return Ok(MaybeTls::Plain(stream)) };
     let mut request = BytesMut::with_capacity(8);
     frontend::ssl_request(&mut request);
     stream.write_all(&request).await?;
     match stream.read_u8().await? {
-        b'S' => Ok(tls.connect(&target.address().host, stream).await?),
+        b'S' => Ok(tls.connect(host, stream).await?),
         b'N' => Err(DialError::TlsRefused),
         _ => Err(DialError::Protocol("the request for TLS was answered with neither yes nor no")),
     }

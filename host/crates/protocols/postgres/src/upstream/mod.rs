@@ -5,12 +5,12 @@
 
 mod auth;
 mod cancel;
-mod connect;
+pub(crate) mod connect;
 mod error;
 mod handover;
 mod idle;
 mod startup;
-mod wire;
+pub(crate) mod wire;
 
 use std::{borrow::Borrow, sync::Arc};
 
