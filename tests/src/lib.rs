@@ -17,6 +17,7 @@ pub mod scrape;
 pub mod seed;
 pub mod tls;
 pub mod users;
+pub mod vault;
 pub mod webhook;
 pub mod wire;
 
@@ -27,3 +28,4 @@ pub use gateway::Gateway;
 pub use issuer::Issuer;
 pub use postgres::{Database, Postgres};
 pub use relay::{Fault, Relay};
+pub use vault::Vault;

@@ -12,6 +12,7 @@ use sluicegate_core::{
     approvals::Announcer,
     record::{RecordError, Recorder},
 };
+use sluicegate_credentials::Credentials;
 use sluicegate_identity::{BuiltinUsers, Everybody, SessionTokens};
 use sluicegate_net::{Exposure, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
 use sluicegate_policy_engine::{PolicyConfig, PolicyHost, TargetBindings};
@@ -49,6 +50,7 @@ pub struct Gateway {
     users: Arc<BuiltinUsers>,
     everybody: Arc<Everybody>,
     gate: Arc<Gate>,
+    credentials: Arc<Credentials>,
     servers: Vec<Arc<dyn ProtocolServer>>,
     certificates: Vec<Arc<ServerTls>>,
     administration: Administration,
@@ -74,7 +76,9 @@ impl Gateway {
             Some(traced) => traced.clone(),
             None => recorder.clone(),
         };
-        let approvals = approvals(&config, &recording, DigestKey::derive(&mask_key))?;
+        let credentials = Credentials::new();
+        block_in_place(|| vault(&config, &credentials))?();
+        let approvals = approvals(&config, &recording, &credentials, DigestKey::derive(&mask_key)).await?;
         let gate = Arc::new(Gate::new(GateParts {
             logins: Arc::clone(&logins),
             policies: policies.clone(),
@@ -109,6 +113,7 @@ impl Gateway {
             users,
             everybody,
             gate,
+            credentials,
             servers,
             certificates,
             administration,
@@ -200,6 +205,7 @@ impl Gateway {
                 }
             }
         }
+        self.credentials.close().await;
         // With the sessions the holds have ended, so that nothing is left to be announced.
         self.administration.end().await;
         self.recorder.close().await.context("the end of the record may be missing")?;
@@ -216,6 +222,7 @@ impl Gateway {
         supervisor::stopping(Duration::ZERO);
         self.stopper.now();
         while self.sessions.join_next().await.is_some() {}
+        self.credentials.close().await;
         self.administration.end().await;
         Err(anyhow::Error::new(error).context("the gateway ends, because it cannot record what passes; start it again"))
     }
@@ -242,14 +249,26 @@ pub fn bindings(targets: &[Target]) -> HashMap<String, TargetBindings> {
 }
 
 /// The approvals of all sessions, and who is told of them.
-fn approvals(config: &Config, recorder: &Arc<dyn Recorder>, digest_key: DigestKey) -> anyhow::Result<Arc<Approvals>> {
-    let webhook = admin::webhook(config)?;
+async fn approvals(
+    config: &Config,
+    recorder: &Arc<dyn Recorder>,
+    credentials: &Credentials,
+    digest_key: DigestKey,
+) -> anyhow::Result<Arc<Approvals>> {
+    let webhook = admin::webhook(config, credentials).await?;
     let announcer = webhook.clone().map(|webhook| webhook as Arc<dyn Announcer>);
     let approvals = Approvals::new(config.approvals.limits, recorder.clone(), announcer, digest_key);
     if let Some(webhook) = webhook {
         webhook.follow(&approvals);
     }
     Ok(approvals)
+}
+
+/// Makes Vault ready, if there is one, and returns what puts it in force. Blocking.
+pub fn vault(config: &Config, credentials: &Arc<Credentials>) -> anyhow::Result<impl FnOnce() + use<>> {
+    let vault = config.vault.as_ref().map(|vault| credentials.prepare_vault(&vault.config)).transpose()?;
+    let credentials = Arc::clone(credentials);
+    Ok(move || credentials.configure(vault))
 }
 
 /// What makes traces of what is recorded, if somebody gets them.

@@ -6,6 +6,7 @@ mod conditions;
 mod connections;
 mod copy;
 mod crashes;
+mod credentials;
 mod cursors;
 mod denials;
 mod extended;
@@ -32,6 +33,7 @@ mod tokens;
 mod tools;
 mod traces;
 mod upstream;
+mod vault;
 
 use sluicegate_tests::{Database, Gateway, Postgres};
 

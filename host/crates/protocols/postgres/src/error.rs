@@ -82,6 +82,12 @@ pub enum SessionError {
         /// Whether a command waited for people.
         on_hold: bool,
     },
+    /// The role that it had at the target was lent, and is about to be taken back.
+    #[error("the credentials that were lent for the session at the target are about to expire")]
+    LeaseOver {
+        /// Whether a command waited for people.
+        on_hold: bool,
+    },
 }
 
 impl SessionError {
@@ -120,6 +126,7 @@ impl SessionError {
             Self::Stopping | Self::StoppingOnHold => "stopping",
             Self::Idle { .. } => "idle",
             Self::Longest { .. } => "longest",
+            Self::LeaseOver { .. } => "lease-over",
         }
     }
 
@@ -160,6 +167,10 @@ impl SessionError {
             Self::Idle { in_transaction: false, .. } => Some(("57P05", format!("{self}; connect again"))),
             Self::Idle { in_transaction: true, .. } => {
                 Some(("25P03", format!("{self}, and its open transaction with it; connect again")))
+            }
+            Self::LeaseOver { on_hold: false } => Some(("57P01", format!("{self}; connect again"))),
+            Self::LeaseOver { on_hold: true } => {
+                Some(("57P01", format!("{self}; the command that waited for approval did not run, connect again")))
             }
             Self::Longest { on_hold: false, .. } => Some(("57P01", format!("{self}; connect again"))),
             Self::Longest { on_hold: true, .. } => {

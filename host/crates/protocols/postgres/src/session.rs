@@ -13,9 +13,10 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
+use sluicegate_credentials::VaultLease;
 use sluicegate_net::{Lifetime, MaybeTls, Over, SessionLimits, Stop};
 
-use ending::GONE;
+use ending::{GONE, lease_over};
 
 use crate::{
     codec::message,
@@ -53,7 +54,8 @@ pub async fn run(
     limits: SessionLimits,
     mut stop: Stop,
 ) -> Result<(), SessionError> {
-    let Upstream { stream, read_ahead, cancel, .. } = upstream;
+    // What was lent for the connection is held until the end, and given back when it is dropped.
+    let Upstream { stream, read_ahead, cancel, lease: vault_lease, .. } = upstream;
     let (cancel, mut kept) = (Arc::new(cancel), None);
     let canceller = Canceller { token: Arc::clone(&cancel), interrupt: machine.interrupt() };
     let registered =
@@ -75,6 +77,7 @@ pub async fn run(
                 out,
                 lull,
                 lifetime,
+                lease: vault_lease.as_ref(),
                 cancel,
                 gone: false,
                 cancels: 0,
@@ -97,7 +100,7 @@ pub async fn run(
     // Whoever still cancels something of this session must not hit the next one.
     if let (Some(stream), Some(lease), Some(cancel)) = (kept, lease, Arc::into_inner(cancel)) {
         let parameters = machine.parameters().clone();
-        let upstream = Upstream { stream, parameters, read_ahead: BytesMut::new(), cancel };
+        let upstream = Upstream { stream, parameters, read_ahead: BytesMut::new(), cancel, lease: vault_lease };
         tokio::spawn(lease.give_back(upstream));
     }
     ended.map(|_| ())
@@ -126,6 +129,7 @@ struct Session<'a> {
     out: Outbox,
     lull: Lull,
     lifetime: Lifetime,
+    lease: Option<&'a VaultLease>,
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
@@ -152,6 +156,8 @@ enum Ready {
     Lull,
     /// The session has been idle, or has lasted, for as long as it may.
     Over(Over),
+    /// The role that was lent for the session is about to be taken back.
+    LeaseOver,
     Stop,
     /// The client is gone, and the target says nothing.
     Silence,
@@ -246,6 +252,10 @@ impl Session<'_> {
                     Box::pin(self.cut_short()).await;
                     return Err(SessionError::Longest { after, on_hold: self.machine.is_on_hold() });
                 }
+                (Ready::LeaseOver, _) => {
+                    Box::pin(self.cut_short()).await;
+                    return Err(SessionError::LeaseOver { on_hold: self.machine.is_on_hold() });
+                }
                 (Ready::HoldOver, leaving) => {
                     self.leaving = leaving;
                     Box::pin(self.machine.decide_held(&mut self.out)).await?;
@@ -323,7 +333,7 @@ impl Session<'_> {
 
     /// What comes first of all that the session waits for.
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
-        let Self { client, server, machine, out, lull, lifetime, gone, leaving, .. } = self;
+        let Self { client, server, machine, out, lull, lifetime, lease, gone, leaving, .. } = self;
         let (for_client, for_server) = out.queues();
         let writes = !*gone && client.has_work(for_client) || server.has_work(for_server);
         let may_read = leaving.is_none();
@@ -336,6 +346,9 @@ impl Session<'_> {
         }
         if let Some(over) = lifetime.is_over() {
             return Ok(Ready::Over(over));
+        }
+        if lease.is_some_and(VaultLease::is_over) {
+            return Ok(Ready::LeaseOver);
         }
         let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes;
         let sockets = poll_fn(|context| {
@@ -363,6 +376,7 @@ impl Session<'_> {
             // A look around every few seconds would begin the silence anew.
             () = lull.fell(), if patience.is_none() => Ok(Ready::Lull),
             over = lifetime.over() => Ok(Ready::Over(over)),
+            () = lease_over(*lease) => Ok(Ready::LeaseOver),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
             () = silence(patience) => Ok(Ready::Silence),
         }
