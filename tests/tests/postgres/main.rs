@@ -25,6 +25,7 @@ mod operations;
 mod proof;
 mod record;
 mod reload;
+mod secrets;
 mod simple;
 mod startup;
 mod supervised;
