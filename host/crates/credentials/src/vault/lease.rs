@@ -2,7 +2,14 @@
 //! back when that ends, whatever the end was. Whoever holds a [`VaultLease`] is told shortly before it is over, so
 //! as to end in good order before the target's own surprise.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use sluicegate_core::{Chain, secret::VaultPath};
@@ -62,6 +69,8 @@ impl VaultLease {
 pub(crate) struct Leases {
     ids: watch::Sender<BTreeSet<String>>,
     closing: watch::Sender<bool>,
+    /// How often something was asked for.
+    asked: AtomicU64,
 }
 
 impl Leases {
@@ -69,11 +78,17 @@ impl Leases {
     /// away is held until Vault ends it.
     pub async fn lend(self: &Arc<Self>, vault: Arc<Vault>, path: &VaultPath) -> Result<Lent, SecretError> {
         let asked = Instant::now();
+        // Counts from now on, so that nobody who waits for all of it misses what is on its way.
+        let coming = format!("{path}, asked for as number {}", self.asked.fetch_add(1, Ordering::Relaxed));
+        self.ids.send_if_modified(|ids| ids.insert(coming.clone()));
         let lent = vault.lend(path).await;
+        if let Ok(loan) = &lent {
+            self.ids.send_if_modified(|ids| ids.insert(loan.id.clone()));
+        }
+        self.ids.send_if_modified(|ids| ids.remove(&coming));
         let Loan { id, time, renewable, username, password } =
             lent.map_err(|fault| SecretError::Vault { path: path.clone(), fault })?;
         tracing::debug!(lease = id, user = username, ?time, "Vault lent credentials");
-        self.ids.send_if_modified(|ids| ids.insert(id.clone()));
         let margin = (time / 10).clamp(SHORTEST_MARGIN, LONGEST_MARGIN);
         let (tell, over) = watch::channel(false);
         let (held, dropped) = oneshot::channel();
