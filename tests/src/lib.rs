@@ -15,9 +15,12 @@ pub mod postgres;
 pub mod programs;
 pub mod relay;
 pub mod scrape;
+pub mod search;
 pub mod seed;
+pub mod tap;
 pub mod tls;
 pub mod users;
+pub mod vault;
 pub mod webhook;
 pub mod wire;
 
@@ -29,3 +32,4 @@ pub use issuer::Issuer;
 pub use person::Person;
 pub use postgres::{Database, Postgres};
 pub use relay::{Fault, Relay};
+pub use vault::Vault;

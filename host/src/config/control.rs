@@ -17,7 +17,7 @@ use super::{
     parse::{Reader, span_of},
     report::Problem,
     section,
-    targets::wrong_source,
+    targets::{wrong_lease, wrong_source},
 };
 
 /// Where the API listens unless `listen` says otherwise.
@@ -126,10 +126,8 @@ impl Reader<'_> {
         let WebhookSection { url, secret } = section::read(self.report, NAME, table, &[])?;
         match url.get_ref().parse::<WebhookUrl>() {
             Ok(url) => {
-                let secret = match secret? {
-                    SecretSource::File(path) => SecretSource::File(self.base.join(path)),
-                    SecretSource::Env(name) => SecretSource::Env(name),
-                };
+                let mut secret = secret?;
+                secret.resolve(&self.base);
                 Some(Webhook { url, secret, secret_at })
             }
             Err(error) => {
@@ -143,9 +141,21 @@ impl Reader<'_> {
 
     /// A secret written into the file is named and never shown, so serde must not see it.
     pub(super) fn secret_source(&mut self, key: &str, table: &mut DeTable<'_>) {
-        let Some((message, help)) = table.get(key).and_then(|value| wrong_source(key, value.get_ref())) else {
-            return;
-        };
+        self.source(key, table, wrong_source);
+    }
+
+    /// The same where credentials are lent.
+    pub(super) fn lease_source(&mut self, key: &str, table: &mut DeTable<'_>) {
+        self.source(key, table, wrong_lease);
+    }
+
+    fn source(
+        &mut self,
+        key: &str,
+        table: &mut DeTable<'_>,
+        wrong: fn(&str, &DeValue<'_>) -> Option<(String, String)>,
+    ) {
+        let Some((message, help)) = table.get(key).and_then(|value| wrong(key, value.get_ref())) else { return };
         let Some(value) = table.remove(key) else { return };
         self.report.push(Problem::error(message).at(value.span()).help(help).conceal());
     }

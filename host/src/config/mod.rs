@@ -1,7 +1,7 @@
 //! The configuration: one TOML file, read into what the gateway needs and nothing more. Everything
 //! found wrong is reported at once, with its place; see [`report`].
 //!
-//! * [`parse`], [`connections`], [`control`], [`log`], [`record`], [`roles`] and [`targets`] go through the file, and
+//! * [`parse`], [`connections`], [`control`], [`log`], [`record`], [`roles`], [`targets`] and [`vault`] go through the file, and
 //!   with [`cross`] check what can be known from the text alone.
 //! * [`world`] checks what the text points to: secrets, certificates, modules and their settings.
 //! * [`fields`], [`section`] and [`amounts`] are how tables become structs.
@@ -18,6 +18,7 @@ pub mod report;
 mod roles;
 pub mod section;
 mod targets;
+mod vault;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use sluicegate_admin::WebhookUrl;
 use sluicegate_core::{
     Principal, access::Role, approvals::ApprovalLimits, policy::Binding, record::Recording, secret::SecretSource,
 };
+use sluicegate_credentials::VaultConfig;
 use sluicegate_identity::{Issuer, User};
 use sluicegate_net::{Limits, Proxies, SessionLimits};
 use sluicegate_recorder::Retention;
@@ -83,6 +85,8 @@ pub struct Config {
     pub record: Record,
     /// The collector that gets traces; none where nobody is to get any.
     pub telemetry: Option<Endpoint>,
+    /// Where credentials are kept and lent; none without `[vault]`.
+    pub vault: Option<Vault>,
     /// Where policies come from.
     pub policies: Policies,
     /// The built-in users.
@@ -148,6 +152,15 @@ pub struct Webhook {
     /// What requests are signed with.
     pub secret: SecretSource,
     secret_at: Range<usize>,
+}
+
+/// `[vault]`.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    /// What it says.
+    pub config: VaultConfig,
+    at: Range<usize>,
+    token_at: Range<usize>,
 }
 
 /// `[record]`.

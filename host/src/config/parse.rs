@@ -104,11 +104,15 @@ impl Reader<'_> {
         let approvals = self.approvals(root.remove("approvals"));
         let log = self.log(root.remove("log"));
         let record = self.record(root.remove("record"));
+        let vault = root.remove("vault").map(|v| self.vault(v));
         let telemetry = root.remove("telemetry").and_then(|v| self.telemetry(v));
         let policies = self.policies(root.remove("policies"));
         let (users, issuers) = self.identity(root.remove("identity"));
         let roles = self.roles(root.remove("role"));
         let targets = self.targets(root.remove("target"));
+        if vault.is_none() {
+            self.places_in_vault(&targets, &approvals);
+        }
         for (key, _) in root {
             section::unknown_key(self.report, "", key.get_ref(), key.span(), section::TOP);
         }
@@ -131,6 +135,7 @@ impl Reader<'_> {
             log,
             record,
             telemetry,
+            vault: vault.flatten(),
             policies: policies?,
             users,
             issuers,

@@ -21,7 +21,7 @@ const BOLD: Style = Style::new().bold();
 const MAX_LINE: usize = 160;
 
 /// Beside the protocols' own, the keys whose values are not shown.
-const SECRET_KEYS: &[&str] = &["secret_hash", "secret"];
+const SECRET_KEYS: &[&str] = &["secret_hash", "secret", "token"];
 /// The keys of URLs. These may hold a password, whatever is written there.
 const URL_KEYS: &[&str] = &["otlp_endpoint", "url"];
 
@@ -205,7 +205,8 @@ impl Report {
 fn shown(line: &str, conceal_from: Option<usize>) -> String {
     let assigned = |key_at: usize| line.get(key_at..)?.find('=').map(|at| key_at + at + 1);
     let is_literal = |at: &usize| !line.get(*at..).unwrap_or_default().trim_start().starts_with('{');
-    let keys = PROTOCOLS.iter().flat_map(|protocol| protocol.secret_keys).chain(SECRET_KEYS);
+    let of_protocols = PROTOCOLS.iter().flat_map(|protocol| protocol.secret_keys.iter().chain(protocol.lease_keys));
+    let keys = of_protocols.chain(SECRET_KEYS);
     let secret = keys.filter_map(|key| line.find(key)).filter_map(assigned).filter(is_literal);
     let url = URL_KEYS.iter().filter_map(|key| line.find(key)).filter_map(assigned);
     let cut = conceal_from.and_then(assigned).into_iter().chain(secret).chain(url).min();

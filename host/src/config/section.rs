@@ -30,6 +30,7 @@ pub const TOP: &[&str] = &[
     "record",
     "policies",
     "telemetry",
+    "vault",
     "identity",
     "role",
     "target",

@@ -48,6 +48,9 @@ impl Reader<'_> {
         for key in protocol.secret_keys {
             self.secret_source(key, &mut table);
         }
+        for key in protocol.lease_keys {
+            self.lease_source(key, &mut table);
+        }
         let keys = table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect();
         let mut settings = (protocol.read_target)(self.report, Spanned::new(span, table))?;
         settings.resolve_paths(&self.base);
@@ -108,19 +111,41 @@ impl Reader<'_> {
 
 /// What is wrong with the source of a secret, and what to write.
 pub(super) fn wrong_source(key: &str, value: &DeValue<'_>) -> Option<(String, String)> {
-    let help = format!("write `{key} = {{ env = \"NAME\" }}` or `{key} = {{ file = \"path\" }}`");
+    let help = format!(
+        "write `{key} = {{ env = \"NAME\" }}`, `{key} = {{ file = \"path\" }}`, `{key} = {{ exec = [\"program\", \"argument\"] }}` or \
+         `{key} = {{ vault = \"secret/data/NAME\" }}`"
+    );
     let DeValue::Table(source) = value else {
         return Some((format!("a `{key}` is never written into this file"), help));
     };
-    let mut parts = source.iter().map(|(name, value)| (name.get_ref().as_ref(), value.get_ref()));
-    match (parts.next(), parts.next()) {
-        (Some(("env", DeValue::String(name))), None) if name.contains('$') => {
+    let part = |name: &str| source.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value.get_ref());
+    match (source.len(), part("env"), part("file"), part("exec"), part("vault"), part("key")) {
+        (1, Some(DeValue::String(name)), ..) if name.contains('$') => {
             let name = name.trim_matches(['$', '{', '}']).escape_debug();
             let help = format!("write `{key} = {{ env = \"{name}\" }}`");
             Some(("`env` is the variable's name alone, without `$`".to_owned(), help))
         }
-        (Some(("env" | "file", DeValue::String(_))), None) => None,
-        _ => Some((format!("`{key}` names one source: `env` or `file`"), help)),
+        (1, Some(DeValue::String(_)), ..)
+        | (1, _, Some(DeValue::String(_)), ..)
+        | (1, _, _, Some(DeValue::Array(_)), ..)
+        | (1, _, _, _, Some(DeValue::String(_)), _)
+        | (2, _, _, _, Some(DeValue::String(_)), Some(DeValue::String(_))) => None,
+        _ => Some((format!("`{key}` names one source: `env`, `file`, `exec` or `vault`"), help)),
+    }
+}
+
+/// What is wrong with the place where credentials are lent, and what to write.
+pub(super) fn wrong_lease(key: &str, value: &DeValue<'_>) -> Option<(String, String)> {
+    let place = match value {
+        DeValue::Table(source) if source.len() == 1 => source.iter().next(),
+        _ => None,
+    };
+    match place.map(|(name, value)| (name.get_ref().as_ref(), value.get_ref())) {
+        Some(("vault", DeValue::String(_))) => None,
+        _ => {
+            let help = format!("write `{key} = {{ vault = \"database/creds/NAME\" }}`");
+            Some((format!("`{key}` says where they are lent, and nothing else"), help))
+        }
     }
 }
 

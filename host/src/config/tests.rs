@@ -2,6 +2,7 @@
 
 mod connections;
 mod keys;
+mod vault;
 
 use std::path::Path;
 

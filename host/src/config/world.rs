@@ -3,7 +3,8 @@
 use std::{ops::Range, path::PathBuf};
 
 use sluicegate_admin::WebhookConfig;
-use sluicegate_core::Chain;
+use sluicegate_core::{Chain, secret::SecretSource};
+use sluicegate_credentials::Credentials;
 use sluicegate_net::{ServerTls, TlsError, TlsFiles};
 
 use super::{Config, Problem, Report, Target};
@@ -14,6 +15,9 @@ const PATHS: &str = "paths start from the configuration's folder";
 /// Checks the files: certificates, secrets, modules.
 pub fn files(config: &Config, report: &mut Report) {
     needed(config, report);
+    if let Some(vault) = &config.vault {
+        secret(&vault.config.token, &vault.token_at, report);
+    }
     for target in &config.targets {
         secrets(target, report);
     }
@@ -24,6 +28,11 @@ pub fn files(config: &Config, report: &mut Report) {
 pub fn needed(config: &Config, report: &mut Report) {
     certificate(config, report);
     webhook(config, report);
+    if let Some(vault) = &config.vault
+        && let Err(error) = Credentials::new().prepare_vault(&vault.config)
+    {
+        report.push(Problem::error(Chain(&error).to_string()).at(vault.at.clone()).help(PATHS));
+    }
     for target in &config.targets {
         if let Err(error) = target.settings.try_out() {
             report.push(tls_problem(&error).at(place(target, "ca")));
@@ -72,7 +81,11 @@ fn certificate(config: &Config, report: &mut Report) {
 
 fn webhook(config: &Config, report: &mut Report) {
     let Some(webhook) = &config.approvals.webhook else { return };
-    let problem = match webhook.secret.read() {
+    // What a helper or Vault gives is looked at when the gateway starts.
+    let Some(read) = sluicegate_credentials::at_hand(&webhook.secret) else {
+        return secret(&webhook.secret, &webhook.secret_at, report);
+    };
+    let problem = match read {
         Err(error) => error.to_string(),
         Ok(secret) => match (WebhookConfig { url: webhook.url.clone(), secret }).check() {
             Err(error) => error.to_string(),
@@ -84,9 +97,15 @@ fn webhook(config: &Config, report: &mut Report) {
 
 fn secrets(target: &Target, report: &mut Report) {
     for (key, source) in target.settings.secrets() {
-        if let Err(error) = source.read() {
-            report.push(Problem::error(error.to_string()).at(place(target, key)));
-        }
+        secret(source, &place(target, key), report);
+    }
+}
+
+/// Whether a secret is there, as far as can be told without running or asking anybody.
+fn secret(source: &SecretSource, at: &Range<usize>, report: &mut Report) {
+    if let Err(error) = sluicegate_credentials::check(source) {
+        // A helper's arguments are not shown, whatever somebody wrote there.
+        report.push(Problem::error(Chain(&error).to_string()).at(at.clone()).conceal());
     }
 }
 

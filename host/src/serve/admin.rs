@@ -6,6 +6,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sluicegate_admin::{self as admin, AdminSocket, Api, ApiParts, Door, LoginIssuer, Rights, Webhook, WebhookConfig};
+use sluicegate_credentials::Credentials;
 use sluicegate_net::{Limits, Listener, ServerTls, Stopper, is_loopback, stop_channel};
 use sluicegate_policy_engine::PolicyHost;
 use tokio::task::{JoinSet, block_in_place};
@@ -107,13 +108,12 @@ pub fn issuers(config: &Config) -> Vec<LoginIssuer> {
 }
 
 /// What tells people of holds; none where nothing is configured. Its secret is read now.
-pub fn webhook(config: &Config) -> anyhow::Result<Option<Arc<Webhook>>> {
+pub async fn webhook(config: &Config, credentials: &Credentials) -> anyhow::Result<Option<Arc<Webhook>>> {
     let Some(config::Webhook { url, secret, .. }) = &config.approvals.webhook else { return Ok(None) };
-    let webhook = block_in_place(|| {
-        let secret = secret.read()?;
-        anyhow::Ok(Webhook::new(&WebhookConfig { url: url.clone(), secret })?)
-    });
-    webhook.map(|webhook| Some(Arc::new(webhook))).context("the webhook of [approvals] cannot be used")
+    let unusable = "the webhook of [approvals] cannot be used";
+    let secret = credentials.read(secret).await.context(unusable)?;
+    let webhook = block_in_place(|| Webhook::new(&WebhookConfig { url: url.clone(), secret }));
+    Ok(Some(Arc::new(webhook.context(unusable)?)))
 }
 
 /// Tells how policies stand.

@@ -13,6 +13,7 @@ use sluicegate_core::{
     approvals::Announcer,
     record::{RecordError, Recorder},
 };
+use sluicegate_credentials::Credentials;
 use sluicegate_identity::{BuiltinUsers, Everybody, SessionTokens};
 use sluicegate_net::{Exposure, Listener, ServerTls, Stop, Stopper, TlsFiles, stop_channel};
 use sluicegate_policy_engine::{PolicyConfig, PolicyHost, TargetBindings};
@@ -50,6 +51,7 @@ pub struct Gateway {
     users: Arc<BuiltinUsers>,
     everybody: Arc<Everybody>,
     gate: Arc<Gate>,
+    credentials: Arc<Credentials>,
     servers: Vec<Arc<dyn ProtocolServer>>,
     certificates: Vec<Arc<ServerTls>>,
     administration: Administration,
@@ -75,7 +77,9 @@ impl Gateway {
             Some(traced) => traced.clone(),
             None => recorder.clone(),
         };
-        let approvals = approvals(&config, &recording, DigestKey::derive(&mask_key))?;
+        let credentials = Credentials::new();
+        block_in_place(|| vault(&config, &credentials))?();
+        let approvals = approvals(&config, &recording, &credentials, DigestKey::derive(&mask_key)).await?;
         let access = Access::new(AccessParts {
             directory: everybody.clone(),
             tickets,
@@ -118,6 +122,7 @@ impl Gateway {
             users,
             everybody,
             gate,
+            credentials,
             servers,
             certificates,
             administration,
@@ -216,6 +221,7 @@ impl Gateway {
             }
         }
         self.gate.access().close().await;
+        self.credentials.close().await;
         // With the sessions the holds have ended, so that nothing is left to be announced.
         self.administration.end().await;
         self.recorder.close().await.context("the end of the record may be missing")?;
@@ -232,6 +238,7 @@ impl Gateway {
         supervisor::stopping(Duration::ZERO);
         self.stopper.now();
         while self.sessions.join_next().await.is_some() {}
+        self.credentials.close().await;
         self.administration.end().await;
         Err(anyhow::Error::new(error).context("the gateway ends, because it cannot record what passes; start it again"))
     }
@@ -258,14 +265,26 @@ pub fn bindings(targets: &[Target]) -> HashMap<String, TargetBindings> {
 }
 
 /// The approvals of all sessions, and who is told of them.
-fn approvals(config: &Config, recorder: &Arc<dyn Recorder>, digest_key: DigestKey) -> anyhow::Result<Arc<Approvals>> {
-    let webhook = admin::webhook(config)?;
+async fn approvals(
+    config: &Config,
+    recorder: &Arc<dyn Recorder>,
+    credentials: &Credentials,
+    digest_key: DigestKey,
+) -> anyhow::Result<Arc<Approvals>> {
+    let webhook = admin::webhook(config, credentials).await?;
     let announcer = webhook.clone().map(|webhook| webhook as Arc<dyn Announcer>);
     let approvals = Approvals::new(config.approvals.limits, recorder.clone(), announcer, digest_key);
     if let Some(webhook) = webhook {
         webhook.follow(&approvals);
     }
     Ok(approvals)
+}
+
+/// Makes Vault ready, if there is one, and returns what puts it in force. Blocking.
+pub fn vault(config: &Config, credentials: &Arc<Credentials>) -> anyhow::Result<impl FnOnce() + use<>> {
+    let vault = config.vault.as_ref().map(|vault| credentials.prepare_vault(&vault.config)).transpose()?;
+    let credentials = Arc::clone(credentials);
+    Ok(move || credentials.configure(vault))
 }
 
 /// What makes traces of what is recorded, if somebody gets them.

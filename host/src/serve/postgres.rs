@@ -4,11 +4,11 @@ use std::{collections::HashMap, ffi::OsString, future::Future, path::Path, pin::
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
-use sluicegate_core::secret::SecretSource;
+use sluicegate_credentials::Credentials;
 use sluicegate_net::{ClientTls, Listener, Stop, TlsMode};
 use sluicegate_postgres::{
     HashKey, Server, ServerParts,
-    config::{ALPN, TargetConfig},
+    config::{ALPN, Login, TargetConfig},
 };
 use toml::{Spanned, de::DeTable};
 
@@ -16,8 +16,16 @@ use super::{Environment, LocalPort, Parts, Protocol, ProtocolServer, ProtocolTar
 use crate::config::{Target, report::Report, section};
 
 /// The entry in the list of protocols.
-pub const PROTOCOL: Protocol =
-    Protocol { name: "postgres", secret_keys: &["password"], alpn: &[ALPN], read_target, server, environment, tunnel };
+pub const PROTOCOL: Protocol = Protocol {
+    name: "postgres",
+    secret_keys: &["password"],
+    lease_keys: &["credentials"],
+    alpn: &[ALPN],
+    read_target,
+    server,
+    environment,
+    tunnel,
+};
 
 fn read_target(report: &mut Report, table: Spanned<DeTable<'_>>) -> Option<ProtocolTarget> {
     section::read::<TargetConfig>(report, "this target", table, section::TARGET).map(ProtocolTarget::Postgres)
@@ -25,8 +33,8 @@ fn read_target(report: &mut Report, table: Spanned<DeTable<'_>>) -> Option<Proto
 
 /// Makes paths independent of the working folder.
 pub fn resolve_paths(target: &mut TargetConfig, base: &Path) {
-    if let Some(SecretSource::File(path)) = &mut target.password {
-        *path = base.join(&path);
+    if let Login::Role { password: Some(source), .. } = &mut target.login {
+        source.resolve(base);
     }
     if let Some(ca) = &mut target.ca {
         *ca = base.join(&ca);
@@ -87,12 +95,16 @@ fn word(text: &str) -> String {
 struct Postgres(Arc<Server>);
 
 impl ProtocolServer for Postgres {
-    fn prepare(self: Arc<Self>, targets: &[Target]) -> anyhow::Result<Box<dyn FnOnce() + Send>> {
+    fn prepare(
+        self: Arc<Self>,
+        targets: &[Target],
+        credentials: &Arc<Credentials>,
+    ) -> anyhow::Result<Box<dyn FnOnce() + Send>> {
         let mut prepared = HashMap::new();
         for target in targets {
             let ProtocolTarget::Postgres(config) = &target.settings;
-            let dialled =
-                sluicegate_postgres::Target::prepare(config).with_context(|| format!("target `{}`", target.name))?;
+            let dialled = sluicegate_postgres::Target::prepare(config, credentials)
+                .with_context(|| format!("target `{}`", target.name))?;
             let bounded = dialled.into_iter().map(|place| place.within(target.session)).collect();
             prepared.insert(target.name.clone(), bounded);
         }

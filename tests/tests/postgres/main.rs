@@ -7,6 +7,7 @@ mod conditions;
 mod connections;
 mod copy;
 mod crashes;
+mod credentials;
 mod cursors;
 mod denials;
 mod extended;
@@ -25,6 +26,7 @@ mod operations;
 mod proof;
 mod record;
 mod reload;
+mod secrets;
 mod simple;
 mod startup;
 mod supervised;
@@ -33,6 +35,7 @@ mod tokens;
 mod tools;
 mod traces;
 mod upstream;
+mod vault;
 
 use sluicegate_tests::{Database, Gateway, Postgres};
 

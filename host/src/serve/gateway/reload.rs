@@ -12,7 +12,7 @@ use sluicegate_core::{Rules, TargetAccess, secret::SecretSource};
 use sluicegate_policy_engine::ApplyError;
 use tokio::task::block_in_place;
 
-use super::{Gateway, bindings, supervisor};
+use super::{Gateway, bindings, supervisor, vault};
 use crate::config::{self, Config, Loaded, Target};
 
 /// A certificate that holds for less than this should have been renewed by whoever does that.
@@ -60,14 +60,16 @@ impl Gateway {
         Ok(())
     }
 
-    /// Reads what targets need, and returns what puts them in force: protocols first, so that the
+    /// Reads what targets need, and returns what puts them in force: Vault and protocols first, so that the
     /// gate admits nobody to a target that cannot be dialled yet.
     pub(super) fn prepare(&self, config: &Config) -> anyhow::Result<impl FnOnce() + use<>> {
-        let prepared = self.servers.iter().map(|server| Arc::clone(server).prepare(&config.targets));
+        let vault = vault(config, &self.credentials)?;
+        let prepared = self.servers.iter().map(|server| Arc::clone(server).prepare(&config.targets, &self.credentials));
         let prepared: Vec<_> = prepared.collect::<anyhow::Result<_>>()?;
         let rules = rules(config);
         let access = Arc::clone(self.gate.access());
         Ok(move || {
+            vault();
             prepared.into_iter().for_each(|put_in_force| put_in_force());
             access.set_rules(rules);
         })

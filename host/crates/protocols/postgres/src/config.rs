@@ -1,13 +1,14 @@
 //! What a `[[target]]` of protocol `postgres` says, and the target made ready to dial. The keys that
 //! every protocol's targets share (`name`, `protocol`, `allow`, `policy`) are the host's to read.
 
-use std::{fmt, net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
     de::{Error, SeqAccess, Visitor},
 };
-use sluicegate_core::secret::SecretSource;
+use sluicegate_core::secret::{LeaseSource, SecretSource};
+use sluicegate_credentials::Credentials;
 use sluicegate_net::{ClientTls, SessionLimits, TlsError, TlsMode};
 
 /// What PostgreSQL's TLS calls its protocol in ALPN, from version 17 on.
@@ -21,31 +22,93 @@ const REUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_
 
 /// The target as configured.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct TargetConfig {
     /// Where it listens: one address, or several that are tried in order.
     pub address: Addresses,
     /// The database to open.
     pub database: String,
-    /// The role to log in as.
-    pub username: String,
-    /// The role's password, where the server asks for one. Read anew for each connection.
-    pub password: Option<SecretSource>,
+    /// As whom to log in.
+    pub login: Login,
     /// How the connection is protected. Default: `verify-full`, and `disable` for a loopback
     /// address.
     pub sslmode: Option<TlsMode>,
     /// PEM file of the authorities (or the very certificate) to trust. Default: the system's.
     pub ca: Option<PathBuf>,
     /// Seconds from the first packet until the server is ready for a query, 1 to 300.
-    #[serde(default = "default_timeout", deserialize_with = "timeout")]
     pub connect_timeout: u64,
     /// How long the connection of a session that has ended waits for the next session of the same identity.
     /// Default: it ends with its session.
-    #[serde(default, deserialize_with = "reuse")]
     pub reuse: Option<Duration>,
     /// Whether commands that need an approval are held inside a transaction. Default: `allow`.
-    #[serde(default)]
     pub hold_in_transaction: HoldInTransaction,
+}
+
+/// As whom the gateway logs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// As one role for all sessions.
+    Role {
+        /// The role.
+        username: String,
+        /// Its password, where the server asks for one. Read anew for each connection.
+        password: Option<SecretSource>,
+    },
+    /// As a role that is lent for each connection.
+    Lent(LeaseSource),
+}
+
+/// The target as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    address: Addresses,
+    database: String,
+    username: Option<String>,
+    password: Option<SecretSource>,
+    credentials: Option<LeaseSource>,
+    sslmode: Option<TlsMode>,
+    ca: Option<PathBuf>,
+    #[serde(default = "default_timeout", deserialize_with = "timeout")]
+    connect_timeout: u64,
+    #[serde(default, deserialize_with = "reuse")]
+    reuse: Option<Duration>,
+    #[serde(default)]
+    hold_in_transaction: HoldInTransaction,
+}
+
+/// Keys that do not go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Nobody to log in as.
+    #[error(
+        "missing field `username`: name the role to log in as, or have one lent by `credentials = {{ vault = \"database/creds/NAME\" }}`"
+    )]
+    Nobody,
+    /// Two ways to log in.
+    #[error("a target logs in with `username` and `password`, or with `credentials`, and here are both; remove one")]
+    Both,
+    /// A lease belongs to one session.
+    #[error(
+        "`credentials` are lent to one session and end with it, so they do not go together with `reuse`; remove one"
+    )]
+    Reuse,
+}
+
+impl TryFrom<Written> for TargetConfig {
+    type Error = ConfigError;
+
+    fn try_from(written: Written) -> Result<Self, ConfigError> {
+        let Written { address, database, sslmode, ca, connect_timeout, reuse, hold_in_transaction, .. } = written;
+        let login = match (written.credentials, written.username, written.password) {
+            (None, Some(username), password) => Login::Role { username, password },
+            (None, None, _) => return Err(ConfigError::Nobody),
+            (Some(_), None, None) if reuse.is_some() => return Err(ConfigError::Reuse),
+            (Some(source), None, None) => Login::Lent(source),
+            (Some(_), ..) => return Err(ConfigError::Both),
+        };
+        Ok(Self { address, database, login, sslmode, ca, connect_timeout, reuse, hold_in_transaction })
+    }
 }
 
 /// What happens to a command that needs an approval while a transaction is open, and so keeps locks.
@@ -73,18 +136,20 @@ pub struct Target {
     config: TargetConfig,
     address: Address,
     tls: Option<ClientTls>,
+    credentials: Arc<Credentials>,
     limits: SessionLimits,
 }
 
 impl Target {
-    /// Reads what dialling needs, and returns the target at each of its addresses, in their order: one or
-    /// more. Blocking.
-    pub fn prepare(config: &TargetConfig) -> Result<Vec<Self>, TlsError> {
+    /// Reads what dialling needs but its secrets, which `credentials` gives when it is dialled, and returns the
+    /// target at each of its addresses, in their order: one or more. Blocking.
+    pub fn prepare(config: &TargetConfig, credentials: &Arc<Credentials>) -> Result<Vec<Self>, TlsError> {
         let tls = ClientTls::load(config.tls_mode(), config.ca.as_deref(), &[ALPN])?;
         let at = |address: &Address| Self {
             config: config.clone(),
             address: address.clone(),
             tls: tls.clone(),
+            credentials: Arc::clone(credentials),
             limits: SessionLimits::default(),
         };
         Ok(config.address.iter().map(at).collect())
@@ -116,6 +181,10 @@ impl Target {
 
     pub(crate) fn tls(&self) -> Option<&ClientTls> {
         self.tls.as_ref()
+    }
+
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     /// How long dialling this address may take: an equal share of the whole.
@@ -281,7 +350,7 @@ mod tests {
     fn several_addresses_keep_their_order_and_share_the_time() {
         let several = target("address = [\"127.0.0.1:2\", \"localhost:1\", \"[::1]:3\"]\nconnect_timeout = 9").unwrap();
         assert_eq!(several.tls_mode(), TlsMode::Disable);
-        let places = Target::prepare(&several).unwrap();
+        let places = Target::prepare(&several, &Credentials::new()).unwrap();
         let addresses: Vec<_> = places.iter().map(|place| place.address().to_string()).collect();
         assert_eq!(addresses, ["127.0.0.1:2", "localhost:1", "[::1]:3"]);
         assert!(places.iter().all(|place| place.connect_timeout() == Duration::from_secs(3)));
@@ -293,6 +362,32 @@ mod tests {
         }
         let number = target("address = 5432").unwrap_err().to_string();
         assert!(number.contains("an address such as \"db.example.com:5432\", or a list of them"), "{number}");
+    }
+
+    #[test]
+    fn a_role_or_a_lease_and_not_both() {
+        let target = |login: &str| {
+            let text = format!("address = \"db:1\"\ndatabase = \"orders\"\n{login}");
+            toml::from_str::<TargetConfig>(&text).map(|config| config.login).map_err(|error| error.message().to_owned())
+        };
+        let lent = "credentials = { vault = \"database/creds/orders\" }";
+        let Login::Lent(source) = target(lent).unwrap() else { panic!("a lease") };
+        assert_eq!(source.vault.to_string(), "database/creds/orders");
+        let Login::Role { username, password: Some(SecretSource::Exec(_)) } =
+            target("username = \"app\"\npassword = { exec = [\"helper\"] }").unwrap()
+        else {
+            panic!("a role")
+        };
+        assert_eq!(username, "app");
+        for (wrong, error) in [
+            ("", ConfigError::Nobody),
+            ("password = { env = \"X\" }", ConfigError::Nobody),
+            (&format!("username = \"app\"\n{lent}"), ConfigError::Both),
+            (&format!("password = {{ env = \"X\" }}\n{lent}"), ConfigError::Both),
+            (&format!("reuse = \"30s\"\n{lent}"), ConfigError::Reuse),
+        ] {
+            assert_eq!(target(wrong).unwrap_err(), error.to_string(), "{wrong}");
+        }
     }
 
     #[test]

@@ -90,6 +90,12 @@ pub enum SessionError {
         /// Whether a command waited for people.
         on_hold: bool,
     },
+    /// The role that it had at the target was lent, and is about to be taken back.
+    #[error("the credentials that were lent for the session at the target are about to expire")]
+    LeaseOver {
+        /// Whether a command waited for people.
+        on_hold: bool,
+    },
 }
 
 impl SessionError {
@@ -129,6 +135,7 @@ impl SessionError {
             Self::Lost { .. } => "access-ended",
             Self::Idle { .. } => "idle",
             Self::Longest { .. } => "longest",
+            Self::LeaseOver { .. } => "lease-over",
         }
     }
 
@@ -174,6 +181,10 @@ impl SessionError {
             Self::Lost { on_hold: false, .. } => Some(("28000", self.to_string())),
             Self::Lost { on_hold: true, .. } => {
                 Some(("28000", format!("{self}; the command that waited for approval did not run")))
+            }
+            Self::LeaseOver { on_hold: false } => Some(("57P01", format!("{self}; connect again"))),
+            Self::LeaseOver { on_hold: true } => {
+                Some(("57P01", format!("{self}; the command that waited for approval did not run, connect again")))
             }
             Self::Longest { on_hold: false, .. } => Some(("57P01", format!("{self}; connect again"))),
             Self::Longest { on_hold: true, .. } => {

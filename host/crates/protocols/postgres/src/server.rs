@@ -18,7 +18,7 @@ use tokio::{net::TcpStream, time::Instant};
 use crate::{
     HashKey, PROTOCOL,
     catalog::CatalogCache,
-    config::Target,
+    config::{Login, Target},
     error::SessionError,
     handshake::{self, Request, Start},
     machine::{Machine, Shared},
@@ -108,7 +108,11 @@ impl Server {
 
     fn shared(&self, target: &Arc<Target>) -> Shared {
         let config = target.config();
-        let dialled = format!("{} at {} as {}", config.database, target.address(), config.username);
+        let role = match &config.login {
+            Login::Role { username, .. } => username.clone(),
+            Login::Lent(source) => format!("one that {} lends", source.vault),
+        };
+        let dialled = format!("{} at {} as {role}", config.database, target.address());
         Shared {
             analyser: Arc::clone(&self.analyser),
             catalogs: Arc::new(CatalogCache::new(Arc::clone(target))),

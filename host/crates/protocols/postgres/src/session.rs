@@ -14,9 +14,10 @@ use std::{
 
 use bytes::{BufMut, BytesMut};
 use sluicegate_core::access::{Lost, Standing};
+use sluicegate_credentials::VaultLease;
 use sluicegate_net::{Lifetime, MaybeTls, Over, SessionLimits, Stop};
 
-use ending::GONE;
+use ending::{GONE, lease_over};
 
 use crate::{
     codec::message,
@@ -54,7 +55,8 @@ pub async fn run(
     limits: SessionLimits,
     mut stop: Stop,
 ) -> Result<(), SessionError> {
-    let Upstream { stream, read_ahead, cancel, .. } = upstream;
+    // What was lent for the connection is held until the end, and given back when it is dropped.
+    let Upstream { stream, read_ahead, cancel, lease: vault_lease, .. } = upstream;
     let (cancel, mut kept) = (Arc::new(cancel), None);
     let canceller = Canceller { token: Arc::clone(&cancel), interrupt: machine.interrupt() };
     let registered =
@@ -77,6 +79,7 @@ pub async fn run(
                 lull,
                 lifetime,
                 standing,
+                lease: vault_lease.as_ref(),
                 cancel,
                 gone: false,
                 cancels: 0,
@@ -99,7 +102,7 @@ pub async fn run(
     // Whoever still cancels something of this session must not hit the next one.
     if let (Some(stream), Some(lease), Some(cancel)) = (kept, lease, Arc::into_inner(cancel)) {
         let parameters = machine.parameters().clone();
-        let upstream = Upstream { stream, parameters, read_ahead: BytesMut::new(), cancel };
+        let upstream = Upstream { stream, parameters, read_ahead: BytesMut::new(), cancel, lease: vault_lease };
         tokio::spawn(lease.give_back(upstream));
     }
     ended.map(|_| ())
@@ -129,6 +132,7 @@ struct Session<'a> {
     lull: Lull,
     lifetime: Lifetime,
     standing: Standing,
+    lease: Option<&'a VaultLease>,
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
@@ -157,6 +161,8 @@ enum Ready {
     Over(Over),
     /// Whoever it is may not use the target any more.
     Lost(Lost),
+    /// The role that was lent for the session is about to be taken back.
+    LeaseOver,
     Stop,
     /// The client is gone, and the target says nothing.
     Silence,
@@ -255,6 +261,10 @@ impl Session<'_> {
                     Box::pin(self.cut_short()).await;
                     return Err(SessionError::Lost { lost, on_hold: self.machine.is_on_hold() });
                 }
+                (Ready::LeaseOver, _) => {
+                    Box::pin(self.cut_short()).await;
+                    return Err(SessionError::LeaseOver { on_hold: self.machine.is_on_hold() });
+                }
                 (Ready::HoldOver, leaving) => {
                     self.leaving = leaving;
                     Box::pin(self.machine.decide_held(&mut self.out)).await?;
@@ -332,7 +342,7 @@ impl Session<'_> {
 
     /// What comes first of all that the session waits for.
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
-        let Self { client, server, machine, out, lull, lifetime, standing, gone, leaving, .. } = self;
+        let Self { client, server, machine, out, lull, lifetime, standing, lease, gone, leaving, .. } = self;
         let (for_client, for_server) = out.queues();
         let writes = !*gone && client.has_work(for_client) || server.has_work(for_server);
         let may_read = leaving.is_none();
@@ -348,6 +358,9 @@ impl Session<'_> {
         }
         if let Some(over) = lifetime.is_over() {
             return Ok(Ready::Over(over));
+        }
+        if lease.is_some_and(VaultLease::is_over) {
+            return Ok(Ready::LeaseOver);
         }
         let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes;
         let sockets = poll_fn(|context| {
@@ -376,6 +389,7 @@ impl Session<'_> {
             () = lull.fell(), if patience.is_none() => Ok(Ready::Lull),
             over = lifetime.over() => Ok(Ready::Over(over)),
             lost = standing.until_lost() => Ok(Ready::Lost(lost)),
+            () = lease_over(*lease) => Ok(Ready::LeaseOver),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
             () = silence(patience) => Ok(Ready::Silence),
         }

@@ -13,13 +13,16 @@ mod support;
 use std::sync::Arc;
 
 use sluicegate_core::Resolution;
+use sluicegate_credentials::Credentials;
 use sluicegate_postgres::{catalog::CatalogCache, config::Target};
 use sluicegate_sql::catalog::{Catalog, Relation, RelationKind};
 use support::server::Server;
 
 fn cache(server: &Server, user: &str) -> CatalogCache {
     let text = format!("address = \"localhost:{}\"\ndatabase = \"postgres\"\nusername = \"{user}\"", server.port);
-    CatalogCache::new(Arc::new(Target::prepare(&toml::from_str(&text).unwrap()).unwrap().remove(0)))
+    CatalogCache::new(Arc::new(
+        Target::prepare(&toml::from_str(&text).unwrap(), &Credentials::new()).unwrap().remove(0),
+    ))
 }
 
 fn server() -> Server {

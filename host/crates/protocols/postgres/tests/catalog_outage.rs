@@ -6,6 +6,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use sluicegate_credentials::Credentials;
 use sluicegate_postgres::{catalog::CatalogCache, config::Target};
 use support::server::Server;
 
@@ -25,7 +26,9 @@ async fn a_full_server_is_bridged_unless_the_catalog_was_changed() {
     let server = Server::start("host all all localhost trust");
     server.sql("create role reader login");
     let text = format!("address = \"localhost:{}\"\ndatabase = \"postgres\"\nusername = \"reader\"", server.port);
-    let cache = CatalogCache::new(Arc::new(Target::prepare(&toml::from_str(&text).unwrap()).unwrap().remove(0)));
+    let cache = CatalogCache::new(Arc::new(
+        Target::prepare(&toml::from_str(&text).unwrap(), &Credentials::new()).unwrap().remove(0),
+    ));
 
     no_connections(&server);
     assert!(cache.get().await.is_err(), "nothing is known yet");

@@ -8,6 +8,7 @@ use postgres_protocol::message::{
     backend::{DataRowBody, Header, Message},
     frontend,
 };
+use sluicegate_credentials::VaultLease;
 use sluicegate_net::MaybeTls;
 use sluicegate_sql::catalog::Oid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,16 +28,22 @@ const READ_SIZE: usize = 64 * 1024;
 pub(super) struct Side {
     stream: MaybeTls,
     buffer: BytesMut,
+    /// What was lent for this connection alone.
+    lease: Option<VaultLease>,
 }
 
 impl Side {
     pub(super) async fn open(target: &Arc<Target>) -> Result<Self, Cause> {
         let upstream = dial_for_catalog(target).await?;
-        Ok(Self { stream: upstream.stream, buffer: upstream.read_ahead })
+        Ok(Self { stream: upstream.stream, buffer: upstream.read_ahead, lease: upstream.lease })
     }
 
-    /// This connection, unused for a while, if it still answers, or else a new one.
+    /// This connection, unused for a while, if it still answers and may be used on, or else a new one.
     pub(super) async fn or_new(mut self, target: &Arc<Target>) -> Result<Self, Cause> {
+        if self.lease.as_ref().is_some_and(VaultLease::is_over) {
+            self.close().await;
+            return Self::open(target).await;
+        }
         match self.query("select 1", |_| Ok(())).await {
             Ok(()) => Ok(self),
             Err(_) => Self::open(target).await,

@@ -2,6 +2,8 @@
 
 use std::{io, time::Duration};
 
+use sluicegate_credentials::VaultLease;
+
 use super::Session;
 use crate::{codec::message, error::SessionError};
 
@@ -13,6 +15,14 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// less than what [`Stop::overdue`] leaves.
 const HASTY_WORDS: Duration = Duration::from_secs(1);
 const HASTY_CANCEL: Duration = Duration::from_millis(500);
+
+/// Waits until what was lent for the session is about to be taken back; for ever where nothing was.
+pub(super) async fn lease_over(lease: Option<&VaultLease>) {
+    match lease {
+        Some(lease) => lease.over().await,
+        None => std::future::pending().await,
+    }
+}
 
 impl Session<'_> {
     /// The client went without a goodbye. Once everything that it sent has been sent on, so is a

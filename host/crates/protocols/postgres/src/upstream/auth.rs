@@ -16,11 +16,11 @@ use postgres_protocol::{
         frontend,
     },
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use sluicegate_net::ClientTls;
 use zeroize::Zeroize;
 
-use super::{DialError, wire::Wire};
+use super::{DialError, login::Login, wire::Wire};
 use crate::config::Target;
 
 /// Answers the server's request, whichever it is, until AuthenticationOk.
@@ -28,9 +28,9 @@ pub(super) async fn authenticate(
     wire: &mut Wire<'_>,
     target: &Target,
     peer: SocketAddr,
-    password: Option<&SecretString>,
+    login: &Login,
 ) -> Result<(), DialError> {
-    let given = || password.map(|p| p.expose_secret().as_bytes()).ok_or(DialError::NoPassword);
+    let given = || login.password.as_ref().map(|p| p.expose_secret().as_bytes()).ok_or(DialError::NoPassword);
     match wire.next().await? {
         Message::AuthenticationOk => return Ok(()),
         Message::AuthenticationCleartextPassword => {
@@ -41,7 +41,7 @@ pub(super) async fn authenticate(
             send_password(wire, given()?).await?;
         }
         Message::AuthenticationMd5Password(body) => {
-            let user = target.config().username.as_bytes();
+            let user = login.username.as_bytes();
             send_password(wire, md5_hash(user, given()?, body.salt()).as_bytes()).await?;
         }
         Message::AuthenticationSasl(body) => scram(wire, &body, given()?).await?,

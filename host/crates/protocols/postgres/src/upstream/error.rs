@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, io, time::Duration};
 
-use sluicegate_core::secret::SecretError;
+use sluicegate_credentials::SecretError;
 use sluicegate_net::TlsError;
 
 use crate::config::Address;
@@ -39,8 +39,8 @@ pub enum DialError {
     /// A message during the login is larger than any honest one.
     #[error("the target sent a message of {0} bytes during the login, which is more than 65536")]
     TooLarge(usize),
-    /// The password cannot be read.
-    #[error("the target's password cannot be read")]
+    /// The password, or a role that is lent, cannot be had.
+    #[error("the gateway's credentials for the target cannot be had")]
     Secret(#[from] SecretError),
     /// The server wants a password and none is configured.
     #[error("the server asks for a password; set the target's `password`")]
@@ -91,6 +91,12 @@ impl DialError {
         }
     }
 
+    /// Whether the server does not take the role and its password.
+    /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+    pub(super) fn is_wrong_login(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if matches!(code.as_str(), "28P01" | "28000"))
+    }
+
     /// Of several the one that tells a client most: a server that is about to serve.
     fn main(&self) -> &Self {
         let Self::Nowhere(failures) = self else { return self };
@@ -129,12 +135,8 @@ impl DialError {
             Self::TlsRefused | Self::Tls(_) => "tls",
             Self::Io(_) => "connection-lost",
             Self::Protocol(_) | Self::TooLarge(_) => "protocol",
-            Self::Secret(_)
-            | Self::NoPassword
-            | Self::Cleartext
-            | Self::Method(_)
-            | Self::Impostor(_)
-            | Self::Scram(_) => "login",
+            Self::Secret(_) => "credentials",
+            Self::NoPassword | Self::Cleartext | Self::Method(_) | Self::Impostor(_) | Self::Scram(_) => "login",
             Self::Refused { .. } => "refused",
             Self::Parameter(_) => "parameter",
         }

@@ -9,23 +9,27 @@ pub(crate) mod connect;
 mod error;
 mod handover;
 mod idle;
+mod login;
 mod startup;
 pub(crate) mod wire;
 
 use std::{borrow::Borrow, sync::Arc};
 
 use bytes::BytesMut;
-use secrecy::SecretString;
 use sluicegate_core::{Session, SessionPermit};
+use sluicegate_credentials::VaultLease;
 use sluicegate_net::MaybeTls;
 
-use self::idle::{Idle, Owner};
 pub use self::{
     cancel::CancelToken,
     error::DialError,
     handover::{Reading, names_session},
     idle::Lease,
     startup::{Parameters, StartupParams},
+};
+use self::{
+    idle::{Idle, Owner},
+    login::Login,
 };
 pub(crate) use wire::refused;
 
@@ -41,6 +45,8 @@ pub struct Upstream {
     pub read_ahead: BytesMut,
     /// Cancels what this connection is doing.
     pub cancel: CancelToken,
+    /// What was lent for it, where its role was.
+    pub lease: Option<VaultLease>,
 }
 
 /// One of the addresses of a target, and what is kept there of earlier sessions.
@@ -73,26 +79,33 @@ impl Route {
 /// Connects to the target for the session that the permit was given to, and logs in: by the first of its
 /// routes at whose end a server serves now. Returns which one that is, too. With `reuse` the connection may
 /// be one that an earlier session of the same identity left; then there is a [`Lease`], by which it can be
-/// given back. It takes no longer than the target's `connect_timeout` and some seconds. Cancel-safe: a dropped
-/// attempt closes its connection.
+/// given back. It takes no longer than the target's `connect_timeout` and some seconds, and 20 seconds more where its
+/// secret has to be asked for. Cancel-safe: a dropped attempt closes its connection.
 pub async fn dial<'a, R: Borrow<Route>>(
     permit: SessionPermit,
     routes: &'a [R],
     startup: &StartupParams,
     reuse: bool,
 ) -> Result<(&'a R, Upstream, Option<Lease>), DialError> {
-    let mut failures = Vec::new();
+    let (mut failures, mut login) = (Vec::new(), None);
     for way in routes {
         let Route { target, idle }: &Route = way.borrow();
         let dialled = match idle.as_ref().filter(|_| reuse) {
-            Some(idle) => lend(target, idle, permit.session(), startup).await.map(|(up, lease)| (up, Some(lease))),
+            Some(idle) => {
+                let lent = lend(target, idle, permit.session(), startup, &mut login).await;
+                lent.map(|(up, lease)| (up, Some(lease)))
+            }
             None => {
-                let message = startup::for_session(target.config(), permit.session(), startup)?;
-                log_in(target, &message).await.map(|upstream| (upstream, None))
+                let login = known(&mut login, target).await?;
+                let message = startup::for_session(target.config(), &login.username, permit.session(), startup)?;
+                log_in(target, &message, login).await.map(|upstream| (upstream, None))
             }
         };
         match dialled {
-            Ok((upstream, lease)) => return Ok((way, upstream, lease)),
+            Ok((mut upstream, lease)) => {
+                upstream.lease = login.and_then(|login| login.lease);
+                return Ok((way, upstream, lease));
+            }
             Err(error) if error.is_outage() => failures.push((target.address().clone(), error)),
             // What is wrong with the target itself would be hidden by trying on.
             Err(error) => return Err(error),
@@ -107,6 +120,7 @@ async fn lend(
     idle: &Arc<Idle>,
     session: &Session,
     startup: &StartupParams,
+    login: &mut Option<Login>,
 ) -> Result<(Upstream, Lease), DialError> {
     let owner = Owner::new(session, startup);
     if let Some((lease, mut upstream)) = idle.take(&owner) {
@@ -117,40 +131,47 @@ async fn lend(
             _ => idle.clear(),
         }
     }
-    let message = startup::for_sessions(target.config(), session, startup)?;
-    let mut upstream = log_in(target, &message).await?;
+    let login = known(login, target).await?;
+    let message = startup::for_sessions(target.config(), &login.username, session, startup)?;
+    let mut upstream = log_in(target, &message, login).await?;
     let introduced = tokio::time::timeout(idle::HANDOVER, handover::introduce(&mut upstream, session)).await;
     let reading = introduced.unwrap_or(Err(DialError::Timeout(idle::HANDOVER)))?;
     Ok((upstream, Lease::new(idle, owner, reading)))
 }
 
-/// The gateway's own connection, for its catalog alone. It goes where the sessions are that need it.
+/// The gateway's own connection, for its catalog alone. It goes where the sessions are that need it. Where roles
+/// are lent, it has one of its own.
 pub(crate) async fn dial_for_catalog(target: &Arc<Target>) -> Result<Upstream, DialError> {
-    let message = startup::for_catalog(target.config())?;
-    log_in(target, &message).await
+    let login = Login::of(target).await?;
+    let message = startup::for_catalog(target.config(), &login.username)?;
+    let mut upstream = log_in(target, &message, &login).await?;
+    upstream.lease = login.lease;
+    Ok(upstream)
 }
 
-async fn log_in(target: &Arc<Target>, startup: &[u8]) -> Result<Upstream, DialError> {
+/// As whom to log in, asked for once and only where a new connection is needed: at no two addresses is it another.
+async fn known<'a>(login: &'a mut Option<Login>, target: &Target) -> Result<&'a Login, DialError> {
+    match login {
+        Some(login) => Ok(login),
+        None => Ok(login.insert(Login::of(target).await?)),
+    }
+}
+
+async fn log_in(target: &Arc<Target>, startup: &[u8], login: &Login) -> Result<Upstream, DialError> {
     let limit = target.connect_timeout();
     let attempt = async {
-        let password = password(target).await?;
         let (mut stream, peer) = connect::open(target).await?;
         let mut wire = wire::Wire::new(&mut stream, BytesMut::new());
         wire.send(startup).await?;
-        auth::authenticate(&mut wire, target, peer, password.as_ref()).await?;
+        auth::authenticate(&mut wire, target, peer, login).await?;
         let ready = startup::until_ready(&mut wire).await?;
         let read_ahead = wire.into_rest();
         let cancel = CancelToken::new(Arc::clone(target), peer, ready.key);
-        Ok(Upstream { stream, parameters: ready.parameters, read_ahead, cancel })
+        Ok(Upstream { stream, parameters: ready.parameters, read_ahead, cancel, lease: None })
     };
-    tokio::time::timeout(limit, attempt).await.unwrap_or(Err(DialError::Timeout(limit)))
-}
-
-async fn password(target: &Target) -> Result<Option<SecretString>, DialError> {
-    let Some(source) = target.config().password.clone() else { return Ok(None) };
-    let read = tokio::task::spawn_blocking(move || source.read()).await;
-    match read {
-        Ok(secret) => Ok(Some(secret?)),
-        Err(_) => Err(DialError::Protocol("reading the password was interrupted")),
+    let ended = tokio::time::timeout(limit, attempt).await.unwrap_or(Err(DialError::Timeout(limit)));
+    if ended.as_ref().is_err_and(DialError::is_wrong_login) {
+        login::refused(target);
     }
+    ended
 }

@@ -27,24 +27,27 @@ pub struct StartupParams {
 /// settings `sluicegate.user` and `sluicegate.session`.
 pub(super) fn for_session(
     config: &TargetConfig,
+    username: &str,
     session: &Session,
     startup: &StartupParams,
 ) -> Result<BytesMut, DialError> {
     let id = session.id.to_string();
-    for_user(config, session, &session.application, &[("sluicegate.session", &id)], startup)
+    for_user(config, username, session, &session.application, &[("sluicegate.session", &id)], startup)
 }
 
 /// For sessions of one person, one after the other: only what is the same for all of them.
 pub(super) fn for_sessions(
     config: &TargetConfig,
+    username: &str,
     session: &Session,
     startup: &StartupParams,
 ) -> Result<BytesMut, DialError> {
-    for_user(config, session, "", &[], startup)
+    for_user(config, username, session, "", &[], startup)
 }
 
 fn for_user(
     config: &TargetConfig,
+    username: &str,
     session: &Session,
     application: &str,
     more: &[(&str, &str)],
@@ -52,7 +55,7 @@ fn for_user(
 ) -> Result<BytesMut, DialError> {
     let application = application_name(application, &session.identity.user);
     let mut parameters = vec![
-        ("user", config.username.as_str()),
+        ("user", username),
         ("database", config.database.as_str()),
         ("application_name", application.as_str()),
         ("sluicegate.user", session.identity.user.as_str()),
@@ -69,9 +72,9 @@ fn for_user(
 
 /// For the gateway's own catalog connection: no schema is searched, so that no name in its queries
 /// can be taken over by what users create.
-pub(super) fn for_catalog(config: &TargetConfig) -> Result<BytesMut, DialError> {
+pub(super) fn for_catalog(config: &TargetConfig, username: &str) -> Result<BytesMut, DialError> {
     message(&[
-        ("user", &config.username),
+        ("user", username),
         ("database", &config.database),
         ("application_name", "sluicegate catalog"),
         ("client_encoding", "UTF8"),

@@ -25,6 +25,7 @@ use sluicegate_core::{
     policy::{Flight, Opinion, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
     record::{Appended, Entry, Event, Outcome, RecordFuture, Recorder, Recording},
 };
+use sluicegate_credentials::Credentials;
 use sluicegate_net::{Exposure, Limits, Listener, Stopper, stop_channel};
 use sluicegate_postgres::{HashKey, Server, ServerParts, Target};
 use tokio::{
@@ -138,7 +139,10 @@ impl Gateway {
     /// Puts the target in force with these lines.
     pub fn reconfigure(&self, more: &str) {
         let config = toml::from_str(&format!("{}{more}", self.target)).unwrap();
-        self.server.set_targets(HashMap::from([("orders".to_owned(), Target::prepare(&config).unwrap())]));
+        self.server.set_targets(HashMap::from([(
+            "orders".to_owned(),
+            Target::prepare(&config, &Credentials::new()).unwrap(),
+        )]));
     }
 
     pub fn stop(&self) {

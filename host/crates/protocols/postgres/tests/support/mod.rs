@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use sluicegate_credentials::Credentials;
 use sluicegate_postgres::{Target, upstream::Route};
 
 pub mod admit;
@@ -13,6 +14,6 @@ pub mod server;
 
 /// The ways to a target that is configured so.
 pub fn routes(config: &str) -> Vec<Route> {
-    let places = Target::prepare(&toml::from_str(config).unwrap()).unwrap();
+    let places = Target::prepare(&toml::from_str(config).unwrap(), &Credentials::new()).unwrap();
     places.into_iter().map(|target| Route::new(Arc::new(target))).collect()
 }
