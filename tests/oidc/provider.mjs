@@ -18,15 +18,19 @@ let lifetime = 300;
 // How often each grant was asked for.
 const grants = {};
 
-async function newKey(kid) {
-  const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
-  return { privateKey, publicJwk: await exportJWK(publicKey), jwk: { ...(await exportJWK(privateKey)), kid, alg: 'RS256', use: 'sig' } };
+async function newKey(kid, alg = 'RS256') {
+  const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true });
+  return { privateKey, publicJwk: await exportJWK(publicKey), jwk: { ...(await exportJWK(privateKey)), kid, alg, use: 'sig' } };
 }
+
+// Keys of other kinds, each called as its algorithm.
+const others = {};
+for (const alg of ['PS256', 'ES256', 'ES384', 'EdDSA']) others[alg] = await newKey(alg, alg);
 
 async function turn(kid) {
   key = await newKey(kid);
   const provider = new Provider(issuer, {
-    jwks: { keys: [key.jwk] },
+    jwks: { keys: [key, ...Object.values(others)].map((each) => each.jwk) },
     clients: [{
       client_id: 'ci',
       client_secret: 'a-secret-of-the-job',
@@ -77,7 +81,8 @@ async function turn(kid) {
 
 async function sign({ header, claims, by }) {
   const signer = by === 'stranger' ? stranger : key;
-  const protectedHeader = { alg: 'RS256', kid: key.jwk.kid, typ: 'JWT', ...header };
+  const other = others[header.alg];
+  const protectedHeader = { alg: 'RS256', kid: (other ?? key).jwk.kid, typ: 'JWT', ...header };
   const payload = Buffer.from(JSON.stringify(claims));
   const part = (value) => Buffer.from(value).toString('base64url');
   switch (protectedHeader.alg) {
@@ -87,7 +92,7 @@ async function sign({ header, claims, by }) {
       // The public key, which everybody has, taken for a shared secret.
       return new CompactSign(payload).setProtectedHeader(protectedHeader).sign(Buffer.from(JSON.stringify(signer.publicJwk)));
     default:
-      return new CompactSign(payload).setProtectedHeader(protectedHeader).sign(signer.privateKey);
+      return new CompactSign(payload).setProtectedHeader(protectedHeader).sign((other ?? signer).privateKey);
   }
 }
 

@@ -60,7 +60,7 @@ impl Search {
     }
 }
 
-/// A text as it is, escaped, URL-encoded, in base64 and in hex, and in base64 after each user's name.
+/// A text as it is, as numbers, escaped, URL-encoded, in base64 and in hex, and in base64 after each user's name.
 fn forms(text: &str, users: &[&str]) -> Vec<(String, String)> {
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     let url = encoded(text);
@@ -68,6 +68,7 @@ fn forms(text: &str, users: &[&str]) -> Vec<(String, String)> {
     let mut forms = vec![
         ("as it is".to_owned(), text.to_owned()),
         ("in JSON".to_owned(), json.trim_matches('"').to_owned()),
+        ("as a list of bytes".to_owned(), format!("{:?}", text.as_bytes()).trim_matches(['[', ']']).to_owned()),
         ("in hex".to_owned(), hex.to_uppercase()),
         ("in hex".to_owned(), hex),
         ("in a URL".to_owned(), url.replace("%20", "+")),

@@ -96,6 +96,11 @@ impl Vault {
         self.call("POST", "auth/token/revoke-orphan", &json!({ "token": token }));
     }
 
+    /// Takes back what was lent.
+    pub fn revoke(&self, lease: &str) {
+        self.call("PUT", "sys/leases/revoke", &json!({ "lease_id": lease, "sync": true }));
+    }
+
     /// Keeps values at `secret/NAME`.
     pub fn keep(&self, name: &str, values: &Value) {
         self.call("POST", &format!("secret/data/{name}"), &json!({ "data": values }));

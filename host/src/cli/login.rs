@@ -71,6 +71,21 @@ pub fn login(args: &LoginArgs) -> anyhow::Result<ExitCode> {
         };
         let mut gateway = AdminClient::connect_to(&url, ca.as_deref()).await?;
         let LoginIssuer { issuer, client_id, scopes } = choose(gateway.login_issuers().await?, args.issuer.as_deref())?;
+        let before = folder.login(&url)?;
+        // The gateway says where to log in, and gets what comes of it.
+        if let Some(before) = before.filter(|before| (&before.issuer, &before.client_id) != (&issuer, &client_id))
+            && args.issuer.is_none()
+        {
+            bail!(
+                "this gateway now says to log in at {} as its client {}, and before it was {} as {}; if that is right, name \
+                 the issuer with `--issuer`",
+                printable(&issuer),
+                printable(&client_id),
+                printable(&before.issuer),
+                printable(&before.client_id)
+            );
+        }
+        eprintln!("{} will get a token of {} for {}", printable(&url), printable(&issuer), printable(&client_id));
         let provider = Provider::discover(&issuer, &client_id).await?.asking_for(scopes);
         let granted = if args.device { by_device(&provider).await? } else { by_browser(&provider, args).await? };
         // A login that the gateway does not take would only be found out about later.
@@ -108,8 +123,10 @@ pub fn logout(args: &LogoutArgs) -> anyhow::Result<ExitCode> {
         drop(lock);
         if let Some(Kept(token)) = &login.refresh_token {
             let forgotten = async { Provider::discover(&login.issuer, &login.client_id).await?.revoke(token).await };
-            if let Err(error) = forgotten.await {
-                eprintln!("the issuer still knows of the login: {error}");
+            match forgotten.await {
+                Ok(true) => {}
+                Ok(false) => eprintln!("the issuer has no place to end a login, so it still knows of it"),
+                Err(error) => eprintln!("the issuer still knows of the login: {error}"),
             }
         }
         eprintln!("{GOOD}logged out{GOOD:#} of {}", printable(&url));
@@ -152,9 +169,9 @@ async fn by_browser(provider: &Provider, args: &LoginArgs) -> anyhow::Result<Gra
     let login = provider.browser().await?;
     out(format!("Log in here:\n\n    {BOLD}{}{BOLD:#}\n", login.url()))?;
     if !args.no_browser && has_display() {
-        open(login.url());
+        open(&login.local_url());
     }
-    eprintln!("waiting for the browser ...");
+    eprintln!("waiting for the browser of this machine; where it has none, use `--device` ...");
     Ok(login.finish().await?)
 }
 

@@ -69,7 +69,16 @@ fn environment(route: &Route, token: &SecretString) -> Environment {
         ("PGSSLMODE", some(mode)),
         ("PGSSLROOTCERT", ca),
     ];
-    let elsewhere = ["PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGREQUIRESSL", "PGSSLCERT", "PGSSLKEY"];
+    let elsewhere = [
+        "PGHOSTADDR",
+        "PGSERVICE",
+        "PGSERVICEFILE",
+        "PGREQUIRESSL",
+        "PGREQUIREAUTH",
+        "PGCHANNELBINDING",
+        "PGSSLCERT",
+        "PGSSLKEY",
+    ];
     variables.extend(elsewhere.map(|name| (name, None)));
     variables
 }

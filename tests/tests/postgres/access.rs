@@ -126,14 +126,14 @@ fn revoking_a_ticket_ends_what_it_opened() {
 
 #[test]
 fn an_agent_comes_by_the_ticket_that_its_owner_issued_to_it() {
-    let agent = "name = \"claude\"\nkind = \"agent\"\nowner = \"alice\"\ngroups = [\"engineering\"]";
+    let agent = "name = \"assistant\"\nkind = \"agent\"\nowner = \"alice\"\ngroups = [\"engineering\"]";
     let gateway = gateway().table("[identity.user]", agent).start();
-    let order = json!({ "target": TARGET, "for": "claude", "seconds": 60 });
+    let order = json!({ "target": TARGET, "for": "assistant", "seconds": 60 });
     api(&gateway, "dora").post("/api/v1/tickets", &order).problem(403);
     let (_, secret) = ticket(&gateway, "alice", &order);
-    assert!(with(&gateway, "claude", &secret, TARGET).psql("SELECT 1").status.success());
+    assert!(with(&gateway, "assistant", &secret, TARGET).psql("SELECT 1").status.success());
     assert_eq!(refusal(&with(&gateway, "alice", &secret, TARGET)), "28P01");
-    assert_eq!(refusal(&with(&gateway, "claude", "", TARGET)), "28P01", "it has no other secret");
+    assert_eq!(refusal(&with(&gateway, "assistant", "", TARGET)), "28P01", "it has no other secret");
     eventually("the session is recorded", SOON, || !sessions(&gateway, "postgres").is_empty());
     let text = export(&gateway, &sessions(&gateway, "postgres")[0]);
     assert!(text.contains("\"kind\":\"agent\"") && text.contains("\"owner\":\"alice\""), "{text}");
@@ -347,15 +347,15 @@ fn an_agent_that_acts_for_a_person_is_known_as_both() {
 
 #[test]
 fn whoever_had_a_ticket_issued_takes_it_along() {
-    let agent = "name = \"claude\"\nkind = \"agent\"\nowner = \"dora\"\ngroups = [\"engineering\"]";
+    let agent = "name = \"assistant\"\nkind = \"agent\"\nowner = \"dora\"\ngroups = [\"engineering\"]";
     let mut gateway = gateway().table("[identity.user]", agent).start();
-    let (_, secret) = ticket(&gateway, "dora", &json!({ "target": TARGET, "for": "claude" }));
-    let claude = with(&gateway, "claude", &secret, TARGET);
-    let mut session = open(&claude);
+    let (_, secret) = ticket(&gateway, "dora", &json!({ "target": TARGET, "for": "assistant" }));
+    let assistant = with(&gateway, "assistant", &secret, TARGET);
+    let mut session = open(&assistant);
     let config = gateway.config().replace("name = \"dora\"", "name = \"theodora\"");
     gateway.configure(config);
     assert!(ends(&mut session).contains("ticket"));
-    assert_ne!(refusal(&claude), "00000");
+    assert_ne!(refusal(&assistant), "00000");
 }
 
 #[test]

@@ -135,6 +135,7 @@ fn no_secret_is_found_in_anything_that_the_gateway_says_shows_or_keeps() {
     let gateway = start(&database, &vault, &tap, &issuer, &webhook);
     let mut stage = Stage { gateway, issuer, search: Search::default(), secrets: Vec::new() };
     people_come(&mut stage);
+    tickets_are_used(&mut stage);
     approvals_are_asked_for(&mut stage, &webhook);
     targets_refuse(&mut stage);
     vault_refuses(&mut stage);
@@ -164,8 +165,31 @@ fn people_come(stage: &mut Stage) {
     let carol = |token: &str| Endpoint::new(stage.gateway.port(), "carol@example.com", token, TARGET);
     let (known, unknown) = (carol(&right), carol(&wrong));
     assert!(stage.ask(&known, "lent") && !stage.ask(&unknown, TARGET));
-    stage.secret("a token", &right);
-    stage.secret("a token that is wrong", &wrong);
+    for (what, token) in [("a token", &right), ("a token that is wrong", &wrong)] {
+        stage.secret(what, token);
+        // A token that was cut short is recognised by its end.
+        stage.secret(what, token.rsplit('.').next().expect("its signature"));
+    }
+}
+
+/// Rightly, at a target that it is not for, at the API, and once it is revoked.
+fn tickets_are_used(stage: &mut Stage) {
+    let api = stage.gateway.api().basic("alice");
+    let issued = api.post("/api/v1/tickets", &json!({ "target": TARGET })).json_of(201);
+    let text = |key: &str| issued[key].as_str().expect("a ticket has it").to_owned();
+    let (id, ticket) = (text("id"), text("secret"));
+    let alice = Endpoint { password: ticket.clone(), ..stage.gateway.alice() };
+    assert!(stage.ask(&alice, TARGET) && !stage.ask(&alice, "by-file"));
+    let refused = stage.gateway.api().basic_with("alice", &ticket).get("/api/v1/whoami");
+    assert_eq!(refused.status.as_u16(), 401);
+    stage.search.add("answers of the API", format!("{:?}\n{}", refused.headers, refused.text()));
+    stage.answered(&api, "/api/v1/tickets");
+    stage.answered(&api, "/api/v1/targets");
+    stage.answered(&api, "/api/v1/login");
+    assert_eq!(api.delete(&format!("/api/v1/tickets/{id}")).status.as_u16(), 204);
+    assert!(!stage.ask(&alice, TARGET));
+    stage.printed("what people who run it are shown", &["ticket", "list"]);
+    stage.secret("a ticket", &ticket);
 }
 
 /// Through the webhook, which fails at first, and by each way to say who answers.

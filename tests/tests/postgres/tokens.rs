@@ -227,3 +227,29 @@ fn nobody_approves_their_own_command_under_another_name() {
     assert_eq!(dave.answer(&id, true, "hers").status.as_u16(), 200);
     drop(asks);
 }
+
+#[test]
+fn every_kind_of_signature_that_proves_something_does() {
+    let issuer = Issuer::start();
+    let gateway = before(&issuer).start();
+    for alg in ["RS256", "PS256", "ES256", "ES384", "EdDSA"] {
+        let token = issuer.sign(&json!({ "alg": alg }), &carol(), "issuer");
+        assert!(bearer(&gateway, "carol@example.com", &token).psql("SELECT 1").status.success(), "{alg}");
+    }
+    // A key of one kind named for a signature of another.
+    let mixed = issuer.sign(&json!({ "alg": "ES256", "kid": "ES384" }), &carol(), "issuer");
+    assert_eq!(refusal(&gateway, "carol@example.com", &mixed).field('C').unwrap(), "28P01");
+}
+
+#[test]
+fn clocks_may_differ_by_half_a_minute_and_no_more() {
+    let issuer = Issuer::start();
+    let gateway = before(&issuer).start();
+    let with = |more: Value| {
+        let mut claims = carol();
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bearer(&gateway, "carol@example.com", &issuer.token(&claims)).psql("SELECT 1").status.success()
+    };
+    assert!(with(json!({ "exp": now() - 20 })) && with(json!({ "nbf": now() + 20 })));
+    assert!(!with(json!({ "exp": now() - 40 })) && !with(json!({ "nbf": now() + 60 })));
+}

@@ -218,3 +218,29 @@ fn what_does_not_go_together_is_refused() {
     let said = refused("credentials = { username = \"app\", password = \"hunter2\" }");
     assert!(said.contains("`credentials` says where they are lent") && !said.contains("hunter2"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_in_vault_ends_its_session() {
+    let (_database, vault, builder) = lending(6, 3600);
+    let gateway = builder.start();
+    let session = gateway.alice().connect().await;
+    for lease in vault.leases("orders") {
+        vault.revoke(&lease);
+    }
+    let began = std::time::Instant::now();
+    let error = soon(session.client.simple_query("SELECT pg_sleep(30)")).await.expect_err("the session ends");
+    assert_eq!(sqlstate(&error), "57P01", "{}", explain(&error));
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    gateway.wait_for_log(0, "a lease is gone before its time");
+}
+
+#[test]
+fn what_a_path_lends_by_mistake_is_given_back() {
+    let (database, vault, _) = lending(3600, 7200);
+    let login = "username = \"app\"\npassword = { vault = \"database/creds/orders\" }";
+    let gateway =
+        Gateway::before(&database).table("vault", &vault.lines()).file("vault-token", &vault.token()).login(login);
+    let gateway = gateway.start();
+    gateway.alice().psql("SELECT 1").failed();
+    vault.wait_until_nothing_is_lent("orders");
+}

@@ -185,9 +185,9 @@ pub trait Authenticator: Send + Sync {
 /// Session tokens of the administration API: short-lived secrets for people who have proven who they
 /// are. Implemented by the identity crate.
 pub trait Tokens: Send + Sync {
-    /// A new token for this identity, and when it expires, in milliseconds since the Unix epoch. None
-    /// where no more tokens can be given out now.
-    fn issue(&self, identity: &Identity) -> Option<(SecretString, i64)>;
+    /// A new token for whoever was proven, and when it expires, in milliseconds since the Unix epoch. None
+    /// where they are not that any more, or no more tokens can be given out now.
+    fn issue(&self, proven: &Proven) -> Option<(SecretString, i64)>;
     /// The identity as it is now, if the token is valid and its user is still who it was given to.
     fn verify(&self, token: &SecretString) -> Option<Proven>;
     /// Ends a token.

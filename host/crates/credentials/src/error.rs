@@ -10,8 +10,8 @@ use crate::{helper, vault};
 /// Why there is no secret.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SecretError {
-    /// The variable is not set, or not UTF-8.
-    #[error("the environment variable `{0}` is not set: export it before starting the gateway")]
+    /// The variable is not set, empty, or not UTF-8.
+    #[error("the environment variable `{0}` is not set, or is empty: export it before starting the gateway")]
     Env(String),
     /// The file cannot be read, is too large or is not UTF-8.
     #[error("the secret file `{path}` cannot be used: {why}")]
@@ -42,8 +42,8 @@ pub enum SecretError {
     /// There is a place in Vault and no Vault.
     #[error("`{0}` is a place in Vault, and there is no [vault]: add it with `address` and `token`")]
     NoVault(VaultPath),
-    /// The gateway is ending.
-    #[error("reading the secret was interrupted")]
+    /// The gateway is ending, or the disk does not answer.
+    #[error("reading the secret was interrupted, or took too long")]
     Interrupted,
 }
 
@@ -87,6 +87,12 @@ pub enum VaultFault {
     /// The token cannot be sent.
     #[error("the token of [vault] has characters that no token has")]
     NotAToken,
+    /// What was lent is not any more.
+    #[error("the lease is gone: somebody has revoked it, or what it was lent by")]
+    Gone,
+    /// Too many others ask it.
+    #[error("too many requests wait for it already; try again in a moment")]
+    Crowded,
     /// It cannot be reached, or does not speak HTTP.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),

@@ -1,6 +1,6 @@
 //! Secrets that are on this machine: in the environment, in a file, or with a helper program.
 
-use std::{path::Path, sync::Arc};
+use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 
 use rustix::fs::{Access, access};
 use secrecy::SecretString;
@@ -10,6 +10,8 @@ use crate::{HelperFault, SecretError, helpers::Helpers};
 
 /// The most bytes that a secret file may hold.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// How long reading one may take.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// The secret, where nobody has to be asked for it; none for a helper's or Vault's. Blocking.
 pub fn at_hand(source: &SecretSource) -> Option<Result<SecretString, SecretError>> {
@@ -37,24 +39,33 @@ pub(crate) async fn read(helpers: &Arc<Helpers>, source: &SecretSource) -> Resul
         return helpers.ask(helper).await;
     }
     let source = source.clone();
-    let read = tokio::task::spawn_blocking(move || at_hand(&source)).await;
-    read.ok().flatten().unwrap_or(Err(SecretError::Interrupted))
+    let read = tokio::task::spawn_blocking(move || at_hand(&source));
+    // A file may be on a disk that does not answer.
+    let read = tokio::time::timeout(LIMIT, read).await.ok().and_then(Result::ok);
+    read.flatten().unwrap_or(Err(SecretError::Interrupted))
 }
 
 fn variable(name: &str) -> Result<SecretString, SecretError> {
-    std::env::var(name).map(SecretString::from).map_err(|_| SecretError::Env(name.to_owned()))
+    match std::env::var(name) {
+        Ok(text) if !text.is_empty() => Ok(SecretString::from(text)),
+        _ => Err(SecretError::Env(name.to_owned())),
+    }
 }
 
 fn file(path: &Path) -> Result<SecretString, SecretError> {
     let refuse = |why: String| SecretError::File { path: path.to_owned(), why };
-    let size = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?.len();
-    if size > MAX_FILE_BYTES {
+    // What is no file may have no end, or be waited for.
+    if !std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?.is_file() {
+        return Err(refuse("it is not a file".to_owned()));
+    }
+    let (mut text, opened) = (String::new(), File::open(path).map_err(|e| refuse(e.to_string()))?);
+    opened.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|e| refuse(e.to_string()))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
         return Err(refuse(format!("it is larger than {MAX_FILE_BYTES} bytes")));
     }
-    let mut text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
     let kept = text.trim_end_matches(['\r', '\n']).len();
     text.truncate(kept);
-    Ok(SecretString::from(text))
+    if text.is_empty() { Err(refuse("it is empty".to_owned())) } else { Ok(SecretString::from(text)) }
 }
 
 fn is_program(path: &Path) -> Result<(), String> {

@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use sluicegate_core::{Basis, Identity, Proven, identity::Tokens, record};
+use sluicegate_core::{Basis, Proven, identity::Tokens, record};
 use subtle::ConstantTimeEq;
 
 use crate::BuiltinUsers;
@@ -64,9 +64,14 @@ impl SessionTokens {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn issue_at(&self, identity: &Identity, now: Instant) -> Option<SecretString> {
+    fn issue_at(&self, proven: &Proven, now: Instant) -> Option<SecretString> {
         // Whoever came by an issuer's token may have the name of somebody who was added since.
+        let Proven { identity, basis } = proven;
         let (_, life) = self.users.standing(&identity.user).filter(|_| identity.token.is_none())?;
+        // Whoever proved themselves with a secret that was just changed gets none.
+        if life != basis.life {
+            return None;
+        }
         let mut random = [0; TOKEN_BYTES];
         if let Err(error) = getrandom::fill(&mut random) {
             tracing::error!(%error, "no token can be given out: the system gave no random bytes");
@@ -100,8 +105,8 @@ impl SessionTokens {
 }
 
 impl Tokens for SessionTokens {
-    fn issue(&self, identity: &Identity) -> Option<(SecretString, i64)> {
-        self.issue_at(identity, Instant::now()).map(|token| (token, expires_at()))
+    fn issue(&self, proven: &Proven) -> Option<(SecretString, i64)> {
+        self.issue_at(proven, Instant::now()).map(|token| (token, expires_at()))
     }
 
     fn verify(&self, token: &SecretString) -> Option<Proven> {
@@ -186,6 +191,8 @@ impl Hash for TokenHash {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_core::Identity;
+
     use super::*;
     use crate::{SecretHash, User, hash_secret};
 
@@ -198,6 +205,11 @@ mod tests {
         Identity::builtin(name, vec![group.to_owned()])
     }
 
+    fn proven(tokens: &SessionTokens, name: &str) -> Proven {
+        let (identity, life) = tokens.users.standing(name).unwrap_or((identity(name, "ops"), 0));
+        Proven { identity, basis: Basis { life, ..Basis::default() } }
+    }
+
     fn tokens(users: &[User]) -> SessionTokens {
         SessionTokens::new(Arc::new(BuiltinUsers::new(users).unwrap()))
     }
@@ -207,8 +219,8 @@ mod tests {
         let hash = hash_secret("sesame".into()).unwrap();
         let tokens = tokens(&[user("alice", "ops", &hash), user("bob", "dev", &hash)]);
         let alice = identity("alice", "ops");
-        let (token, expires) = tokens.issue(&alice).unwrap();
-        let (other, _) = tokens.issue(&identity("bob", "dev")).unwrap();
+        let (token, expires) = tokens.issue(&proven(&tokens, "alice")).unwrap();
+        let (other, _) = tokens.issue(&proven(&tokens, "bob")).unwrap();
         let who = |token| tokens.verify(token).map(|proven| proven.identity);
         assert!(token.expose_secret().starts_with("sgt_") && token.expose_secret().len() == 47);
         let hours = (expires - record::now()) / 3_600_000;
@@ -219,14 +231,14 @@ mod tests {
         tokens.revoke(&token);
         assert_eq!(tokens.verify(&token), None);
         assert_eq!(who(&other), Some(identity("bob", "dev")));
-        assert!(tokens.issue(&identity("carol", "ops")).is_none(), "nobody of that name");
+        assert!(tokens.issue(&proven(&tokens, "carol")).is_none(), "nobody of that name");
     }
 
     #[test]
     fn a_token_ends_in_its_time() {
         let tokens = tokens(&[user("alice", "ops", &hash_secret("sesame".into()).unwrap())]);
         let start = Instant::now();
-        let token = tokens.issue_at(&identity("alice", "ops"), start).unwrap();
+        let token = tokens.issue_at(&proven(&tokens, "alice"), start).unwrap();
         let almost = start + LIFETIME - Duration::from_secs(1);
         assert!(tokens.verify_at(&token, almost).is_some());
         assert!(tokens.verify_at(&token, start + LIFETIME).is_none());
@@ -238,8 +250,8 @@ mod tests {
     fn a_token_dies_with_its_user_and_with_their_secret() {
         let [old, new] = ["sesame", "walnut"].map(|secret| hash_secret(secret.into()).unwrap());
         let tokens = tokens(&[user("alice", "ops", &old), user("bob", "ops", &old)]);
-        let issue = |name: &str| tokens.issue(&identity(name, "ops")).unwrap().0;
-        let (alices, bobs) = (issue("alice"), issue("bob"));
+        let issue = |name: &str| tokens.issue(&proven(&tokens, name)).unwrap().0;
+        let (alices, bobs, before) = (issue("alice"), issue("bob"), proven(&tokens, "bob"));
         tokens.users.replace(&[user("alice", "dba", &old), user("bob", "ops", &new)]).unwrap();
         assert_eq!(
             tokens.verify(&alices).map(|proven| proven.identity),
@@ -247,6 +259,7 @@ mod tests {
             "groups are those of now"
         );
         assert_eq!(tokens.verify(&bobs), None, "another secret");
+        assert!(tokens.issue(&before).is_none(), "nor does the old secret give one");
         tokens.users.replace(&[]).unwrap();
         tokens.users.replace(&[user("alice", "dba", &old)]).unwrap();
         assert_eq!(tokens.verify(&alices), None, "who comes back proves themselves again");
@@ -259,7 +272,7 @@ mod tests {
         let users: Vec<_> = (0..=crowd).map(|n| user(&format!("u{n}"), "ops", &hash)).collect();
         let tokens = tokens(&users);
         let start = Instant::now();
-        let issue = |n: usize, now| tokens.issue_at(&identity(&format!("u{n}"), "ops"), now);
+        let issue = |n: usize, now| tokens.issue_at(&proven(&tokens, &format!("u{n}")), now);
         let first = issue(0, start).unwrap();
         let second = issue(0, start).unwrap();
         for _ in 2..=MAX_PER_USER {

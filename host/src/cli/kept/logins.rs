@@ -82,6 +82,12 @@ impl Folder {
     /// The token for a gateway. One that is about to end is replaced, by one process at a time: what an issuer gives for a
     /// refresh token counts once. Not cancel-safe for that reason.
     pub async fn fresh_token(&self, url: &str) -> anyhow::Result<Token> {
+        // Most often it is fresh, and nobody needs to wait for others.
+        if let Some(login) = self.login(url)?
+            && login.expires_at.saturating_sub(now()) >= MARGIN
+        {
+            return Ok(login.token());
+        }
         let folder = self.clone();
         let lock = spawn_blocking(move || folder.lock()).await??;
         let mut logins = self.logins()?;
@@ -99,10 +105,14 @@ impl Folder {
             }
             bail!(ended());
         };
-        let provider = Provider::discover(&login.issuer, &login.client_id).await?;
-        match provider.refresh(&refresh, &login.subject).await {
+        let refreshed = async {
+            Provider::discover(&login.issuer, &login.client_id).await?.refresh(&refresh, &login.subject).await
+        };
+        match refreshed.await {
             Ok(granted) => login.take(granted),
             Err(LoginError::Ended) => bail!(ended()),
+            // Where the issuer is away, what is still good does for now.
+            Err(LoginError::Ask(_)) if left > 0 => return Ok(login.token()),
             Err(error) => return Err(error.into()),
         }
         let token = login.token();

@@ -41,12 +41,17 @@ impl Folder {
         let name = format!("{} {target}", logins::key(url));
         let kept = ports.remove(&name);
         let listener = match asked.or(kept.as_ref().map(|kept| kept.port)) {
-            Some(port) => open(port)
-                .await
-                .with_context(|| format!("the local port {port} cannot be opened: choose another with `--port`"))?,
+            Some(port) => open(port).await.with_context(|| {
+                format!(
+                    "the local port {port} cannot be opened: another `sluicegate connect` of yours may have it, or \
+                     somebody to whom your client would send its password; choose another port with `--port`"
+                )
+            })?,
             None => any(&name).await?,
         };
-        let password = match kept {
+        // Where the port changes, whoever took the former one may have been sent its password.
+        let same = kept.filter(|kept| asked.is_none_or(|asked| asked == kept.port));
+        let password = match same {
             Some(kept) => kept.password,
             None => Kept(random()?),
         };

@@ -293,7 +293,8 @@ fn the_webhook_s_secret_is_looked_at() {
     };
     assert!(said(None).contains("/hook` cannot be used"), "{}", said(None));
     assert!(said(None).contains(&format!("sluicegate.toml:{}:10\n", text.lines().count())), "{}", said(None));
-    for wrong in ["", "sesame", "whsec_c2hvcnQ="] {
+    assert!(said(Some("\n")).contains("it is empty"), "{}", said(Some("\n")));
+    for wrong in ["sesame", "whsec_c2hvcnQ="] {
         assert!(said(Some(wrong)).contains("the webhook's secret must be `whsec_`"), "{wrong}");
     }
     assert!(!said(Some("whsec_c2lnbmVkLCBzZWFsZWQgYW5kIGRlbGl2ZXJlZCE=\n")).contains("webhook"));

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     auth::Caller,
-    extract::{Body, Id, NoParams},
+    extract::{Id, Needed, NoParams, whole_number},
     openapi::{Asking, Common, Missing},
 };
 use crate::problem::Problem;
@@ -26,13 +26,13 @@ const TICKET_SECONDS: u64 = 15 * 60;
 const ROLE_SECONDS: u64 = 60 * 60;
 
 /// A ticket that somebody wants.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TicketBody {
     /// The only target that it opens.
     pub target: String,
     /// How long it is valid, in seconds: 60 to 43200. What it opened ends with it.
-    #[serde(default = "ticket_seconds")]
+    #[serde(default = "ticket_seconds", deserialize_with = "whole_number")]
     #[schema(minimum = 60, maximum = 43200, default = 900)]
     pub seconds: u64,
     /// Whether it opens one session and no more.
@@ -80,7 +80,7 @@ pub struct TicketList {
 }
 
 /// A role that somebody wants for a time.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoleBody {
     /// The role.
@@ -88,7 +88,7 @@ pub struct RoleBody {
     /// The target.
     pub target: String,
     /// For how long, in seconds: 60 at least, and at most what the role allows.
-    #[serde(default = "role_seconds")]
+    #[serde(default = "role_seconds", deserialize_with = "whole_number")]
     #[schema(minimum = 60, default = 3600)]
     pub seconds: u64,
     /// Why, for the approver.
@@ -145,7 +145,7 @@ pub(super) async fn issue_ticket(
     State(api): State<Api>,
     caller: Caller,
     _: NoParams,
-    Body(body): Body<TicketBody>,
+    Needed(body): Needed<TicketBody>,
 ) -> Result<(StatusCode, Json<ShownTicket>), Problem> {
     let (identity, client) = caller.named("a ticket stands for somebody")?;
     let proven = Proven { identity, basis: caller.basis };
@@ -208,7 +208,7 @@ pub(super) async fn request_role(
     State(api): State<Api>,
     caller: Caller,
     _: NoParams,
-    Body(body): Body<RoleBody>,
+    Needed(body): Needed<RoleBody>,
 ) -> Result<(StatusCode, Json<Approval>), Problem> {
     let (identity, client) = caller.named("a role is somebody's")?;
     let proven = Proven { identity, basis: caller.basis };

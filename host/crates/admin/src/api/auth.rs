@@ -149,10 +149,6 @@ async fn identify(
             "the token is not valid, or not any more: get another with your secret, or by `sluicegate login`",
         ),
         Refusal::Secret | Refusal::Ticket => Problem::unauthorized(refusal.to_string()),
-        Refusal::Throttled(seconds) if with_token => {
-            let detail = format!("there were too many wrong tokens from your network; try again in {seconds} s");
-            Problem::too_many(detail, seconds)
-        }
         Refusal::Throttled(seconds) => Problem::too_many(refusal.to_string(), seconds),
         refusal => Problem::unavailable(refusal.to_string()),
     })

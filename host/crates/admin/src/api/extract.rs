@@ -12,7 +12,10 @@ use axum::{
         request::Parts,
     },
 };
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 
 use super::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::problem::Problem;
@@ -75,6 +78,18 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Body<T> {
         if request.body().is_end_stream() && !request.headers().contains_key(ORIGIN) {
             return Ok(Self(T::default()));
         }
+        let Needed(body) = Needed::from_request(request, state).await?;
+        Ok(Self(body))
+    }
+}
+
+/// A JSON body that has to be there.
+pub(super) struct Needed<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Needed<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !request.headers().contains_key(CONTENT_TYPE) {
             return Err(Problem::bad_request("this takes a body of content-type `application/json`"));
         }
@@ -90,6 +105,14 @@ pub(super) fn parse_id<T: FromStr<Err: ToString>>(text: &str) -> Result<T, Probl
         Ok(_) => Err(Problem::bad_request("an id is written with hyphens, as listings show it")),
         Err(error) => Err(Problem::bad_request(error.to_string())),
     }
+}
+
+/// A whole number that is not negative, which JSON may also write as `60.0`.
+pub(super) fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let text = number.to_string();
+    let whole = number.as_u64().or_else(|| text.strip_suffix(".0")?.parse().ok());
+    whole.ok_or_else(|| D::Error::custom(format!("`{text}` is no whole number that is not negative")))
 }
 
 /// The `before` of a listing.

@@ -81,12 +81,13 @@ impl Modify for Authentication {
     }
 }
 
-/// Every body may be left out, which the description of handlers cannot say.
+/// The body of an answer may be left out, which the description of handlers cannot say.
 struct NoBodyNeeded;
 
 impl Modify for NoBodyNeeded {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        let operations = api.paths.paths.values_mut().filter_map(|path| path.post.as_mut());
+        let answers = api.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/v1/approvals/"));
+        let operations = answers.filter_map(|(_, path)| path.post.as_mut());
         for body in operations.filter_map(|operation| operation.request_body.as_mut()) {
             body.required = Some(Required::False);
         }

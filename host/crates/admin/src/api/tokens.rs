@@ -3,6 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
+use sluicegate_core::Proven;
 use utoipa::ToSchema;
 
 use super::{
@@ -69,10 +70,11 @@ pub(super) async fn issue(
         }
         _ => return Err(Problem::unauthorized("a token stands for somebody: send your name and secret (HTTP Basic)")),
     };
-    let Some((token, expires_at)) = api.0.tokens.issue(&identity) else {
+    let proven = Proven { identity, basis: caller.basis };
+    let Some((token, expires_at)) = api.0.tokens.issue(&proven) else {
         return Err(Problem::unavailable("no more tokens can be given out now; use HTTP Basic, or try again later"));
     };
-    tracing::info!(user = identity.user, "session token given out");
+    tracing::info!(user = proven.identity.user, "session token given out");
     let token = token.expose_secret().to_owned();
     Ok((StatusCode::CREATED, Json(ShownToken { token, expires_at })))
 }

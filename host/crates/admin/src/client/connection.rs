@@ -52,6 +52,8 @@ impl Connection {
             Some("http") if is_loopback_host(&host) => (None, 80),
             _ => return Err(refused()),
         };
+        // In plaintext the name must not lead to a port that somebody else has opened on another loopback address.
+        let host = if tls.is_none() && host.eq_ignore_ascii_case("localhost") { "127.0.0.1".to_owned() } else { host };
         let port = authority.port_u16().unwrap_or(default_port);
         Ok(Self { way: Way::Network { host, port, tls }, sender: None })
     }
@@ -168,7 +170,7 @@ mod tests {
         let host = |url: &str| Connection::to_url(url, None).ok().map(|connection| connection.host());
         assert_eq!(host("http://127.0.0.1:7400").as_deref(), Some("127.0.0.1:7400"));
         assert_eq!(host("http://[::1]:7400/").as_deref(), Some("[::1]:7400"));
-        assert_eq!(host("http://localhost").as_deref(), Some("localhost:80"));
+        assert_eq!(host("http://localhost").as_deref(), Some("127.0.0.1:80"), "nobody else's `::1`");
         for url in [
             "http://gate.example.com:7400",
             "http://127.0.0.1.example.com",

@@ -140,20 +140,18 @@ async fn only_admins_read_sessions_and_policies() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_nobodys_is_recorded_and_put_off_after_some() {
+async fn a_token_that_is_nobodys_is_recorded_and_keeps_nobody_else_out() {
     let stage = Stage::new();
     let network = stage.listen().await;
-    for _ in 0..5 {
+    for _ in 0..120 {
         assert_eq!(network.get("/api/v1/whoami", "Bearer a.sesame.c").await.status, 401);
     }
-    let reply = network.get("/api/v1/whoami", "Bearer a.sesame.c").await;
-    assert_eq!(reply.status, 429, "{reply:?}");
-    assert!(reply.detail().contains("wrong tokens"), "{reply:?}");
     let session = format!("Bearer {}", stage.token("bob").expose_secret());
-    assert_eq!(network.get("/api/v1/whoami", &session).await.status, 200, "a session token is never a guess");
+    assert_eq!(network.get("/api/v1/whoami", &session).await.status, 200);
     assert_eq!(network.get("/api/v1/whoami", &basic("bob")).await.status, 200);
     let refused = stage.ledger.refusals();
-    assert_eq!(refused.len(), 6, "{refused:?}");
+    // Of so many from one network not all are told.
+    assert!((100..110).contains(&refused.len()), "{}", refused.len());
     assert!(refused.iter().all(|refused| refused.protocol == "api" && refused.client.starts_with("127.0.0.1:")));
     assert!(refused[0].reason.contains("no issuer's tokens count here"), "{refused:?}");
     assert!(!format!("{refused:?}{}", logs::text()).contains("sesame"), "no token is kept");

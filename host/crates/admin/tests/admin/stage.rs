@@ -16,9 +16,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sluicegate_admin::{Api, ApiParts, Door, Health, LoginIssuer, Policies, Rights, router, serve_tcp};
 use sluicegate_core::{
-    Access, AccessParts, Approval, Approvals, Authenticator, Batch, Command, Denial, DenialKind, DigestKey, Gate,
-    GateParts, GatedSession, Halt, Hello, Identity, Logins, Phase, Principal, Requirement, ResultSchema, Rules,
-    Session, TargetAccess, Verification,
+    Access, AccessParts, Approval, Approvals, Authenticator, Basis, Batch, Command, Denial, DenialKind, DigestKey,
+    Directory, Gate, GateParts, GatedSession, Halt, Hello, Logins, Phase, Principal, Proven, Requirement, ResultSchema,
+    Rules, Session, TargetAccess, Verification,
     approvals::{Announcer, ApprovalLimits},
     identity::Tokens,
     policy::{Flight, PolicyEngine, PolicySession, ResultRuling, RowsRuling, Ruling},
@@ -252,7 +252,9 @@ impl Stage {
     /// A token of this user's.
     pub fn token(&self, name: &str) -> SecretString {
         let group = user(name).groups;
-        self.tokens.issue(&Identity::builtin(name, group)).unwrap().0
+        let (identity, life) = self.users.called(name).unwrap();
+        assert_eq!(identity.groups, group);
+        self.tokens.issue(&Proven { identity, basis: Basis { life, ..Basis::default() } }).unwrap().0
     }
 
     /// Says that too much else is being verified, or not any more.

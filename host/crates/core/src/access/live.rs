@@ -20,7 +20,7 @@ pub enum Lost {
     #[error("the token that opened the session is over")]
     Token,
     /// The ticket is over.
-    #[error("the ticket that opened the session is over or was revoked")]
+    #[error("the ticket that opened the session is over, was revoked, or whoever had it issued may not any more")]
     Ticket,
     /// A role is over, or is not one for the target any more.
     #[error("the role `{0}` on the target is over or was taken away")]

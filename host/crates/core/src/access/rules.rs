@@ -166,7 +166,7 @@ mod tests {
 
     fn rules(roles: Vec<Role>) -> Rules {
         let target = |allow: &[&str], env: &str| TargetAccess {
-            protocol: "postgres",
+            protocol: "test",
             allow: principals(allow),
             labels: labels(&[("env", env)]),
         };

@@ -41,8 +41,8 @@ pub(super) struct Failed {
 pub(super) fn outcome(login: Login) -> Result<Proven, Failed> {
     match login {
         Login::Verified(proven) => Ok(proven),
-        Login::Wrong { unheard, why } => {
-            let reason = Some(wrong(unheard, why.as_deref()));
+        Login::Wrong { unheard, why, told } => {
+            let reason = told.then(|| wrong(unheard, why.as_deref()));
             Err(Failed { refusal: Refusal::Secret, counted: Reason::Secret, reason })
         }
         // The others of a burst are told with the next one that is looked at.
@@ -51,8 +51,8 @@ pub(super) fn outcome(login: Login) -> Result<Proven, Failed> {
             let reason = first.then(reason);
             Err(Failed { refusal: Refusal::Throttled(seconds), counted: Reason::Throttled, reason })
         }
-        Login::Busy => {
-            let reason = Some("too many other secrets were being verified".to_owned());
+        Login::Busy { told } => {
+            let reason = told.then(|| "too many other secrets were being verified".to_owned());
             Err(Failed { refusal: Refusal::Busy, counted: Reason::Busy, reason })
         }
     }
@@ -63,7 +63,7 @@ fn wrong(unheard: u64, why: Option<&str>) -> String {
     let why = why.unwrap_or("unknown user or wrong secret");
     match unheard {
         0 => why.to_owned(),
-        count => format!("{why}; {count} tries before it were refused unheard"),
+        count => format!("{why}; {count} tries before it were refused and are not told of one by one"),
     }
 }
 

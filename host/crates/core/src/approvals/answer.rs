@@ -50,9 +50,9 @@ impl Approvals {
         approved: bool,
         note: &str,
     ) -> Result<Approval, AnswerError> {
-        let ticket = self.ticket(id).ok_or(AnswerError::NotPending(id))?;
-        let mut votes = ticket.turn.lock().await;
-        let before = ticket.state.borrow().clone();
+        let waiting = self.find_waiting(id).ok_or(AnswerError::NotPending(id))?;
+        let mut votes = waiting.turn.lock().await;
+        let before = waiting.state.borrow().clone();
         votes.may_answer(&before, approver, admins, note)?;
         let at = record::now();
         let answer = Answer { approver: approver.user.clone(), approved, note: note.to_owned(), at };
@@ -62,7 +62,7 @@ impl Approvals {
         votes.answered.push(approver.clone());
         let enough = approved && votes.add(&before, approver, admins);
         tracing::info!(approval = %id, session = %before.session, approver = approver.user, approved, "approval answered");
-        ticket.state.send_modify(|approval| {
+        waiting.state.send_modify(|approval| {
             approval.note(&event, at);
             // Its session may have vanished while the answer went to the disk. What is approved ends when
             // its command runs, and is void when that does not.
@@ -72,7 +72,7 @@ impl Approvals {
                 (approval.state, approval.ended) = (ApprovalState::Approved, format!("approved by {names}"));
             }
         });
-        Ok(ticket.state.borrow().clone())
+        Ok(waiting.state.borrow().clone())
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Approvals, OpenError, Ticket};
+use super::{Approvals, OpenError, Waiting};
 use crate::{
     approval::{Approval, ApprovalId, ApprovalState},
     record::{self, Entry, Event, RecordError},
@@ -16,7 +16,7 @@ use crate::{
 /// A session's wait for one approval. Dropped without an end, nobody can answer it any more.
 pub(crate) struct Hold {
     pub(super) approvals: Arc<Approvals>,
-    pub(super) ticket: Arc<Ticket>,
+    pub(super) waiting: Arc<Waiting>,
     pub(super) changes: watch::Receiver<Approval>,
     pub(super) id: ApprovalId,
     /// How many answers were told.
@@ -28,12 +28,12 @@ pub(crate) struct Hold {
 impl Hold {
     /// Which approval it waits for, as it stands.
     pub(crate) fn approval(&self) -> Approval {
-        self.ticket.state.borrow().clone()
+        self.waiting.state.borrow().clone()
     }
 
     /// How it stands now.
     pub(crate) fn stands(&self) -> ApprovalState {
-        let state = self.ticket.state.borrow().state;
+        let state = self.waiting.state.borrow().state;
         let overdue = state == ApprovalState::Pending && Instant::now() >= self.deadline;
         if overdue { ApprovalState::Expired } else { state }
     }
@@ -62,9 +62,9 @@ impl Hold {
     /// Ends it, on disk too, and says how. An answer that came first may have made it `Denied`; what was
     /// approved and does not run becomes what `state` says.
     pub(crate) async fn end(mut self, state: ApprovalState, why: &str) -> Result<Approval, RecordError> {
-        let turn = self.ticket.turn.lock().await;
+        let turn = self.waiting.turn.lock().await;
         let (event, at) = (Event::HoldEnded(self.approval().hold_ended(state, why)), record::now());
-        self.ticket.state.send_modify(|approval| approval.note(&event, at));
+        self.waiting.state.send_modify(|approval| approval.note(&event, at));
         let approval = self.approval();
         drop(turn);
         drop(self.place.take());
@@ -81,7 +81,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.ticket.state.send_if_modified(|approval| {
+        self.waiting.state.send_if_modified(|approval| {
             let pending = approval.state == ApprovalState::Pending;
             if pending {
                 (approval.state, approval.ended) = (ApprovalState::Abandoned, "its session went away".to_owned());
@@ -89,7 +89,7 @@ impl Drop for Hold {
             pending
         });
         self.approvals.live().pending.remove(&self.id);
-        let approval = self.ticket.state.borrow();
+        let approval = self.waiting.state.borrow();
         self.approvals.metrics.ended(&approval.target, approval.state.word());
     }
 }

@@ -83,7 +83,7 @@ pub struct Approvals {
 
 #[derive(Default)]
 struct Live {
-    pending: HashMap<ApprovalId, Arc<Ticket>>,
+    pending: HashMap<ApprovalId, Arc<Waiting>>,
     by_identity: HashMap<String, usize>,
     remembered: HashMap<String, Remembered>,
 }
@@ -95,7 +95,7 @@ struct Remembered {
 }
 
 /// One approval that is waited for.
-struct Ticket {
+struct Waiting {
     /// Held while an answer is being recorded and while the end is decided, so that no answer comes
     /// after the end.
     turn: tokio::sync::Mutex<Votes>,
@@ -126,7 +126,7 @@ impl Approvals {
         let oldest = live.pending.keys().min().and_then(|id| live.pending.get(id)).map(Arc::clone);
         let count = live.pending.len();
         drop(live);
-        (count, oldest.map(|ticket| ticket.state.borrow().requested_at))
+        (count, oldest.map(|waiting| waiting.state.borrow().requested_at))
     }
 
     /// What an approval of this command covers; none where it cannot be told from others.
@@ -138,21 +138,21 @@ impl Approvals {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ticket(&self, id: ApprovalId) -> Option<Arc<Ticket>> {
+    fn find_waiting(&self, id: ApprovalId) -> Option<Arc<Waiting>> {
         self.live().pending.get(&id).map(Arc::clone)
     }
 
     /// Every approval that is waited for, oldest first.
     pub fn pending(&self) -> Vec<Approval> {
-        let tickets: Vec<_> = self.live().pending.values().map(Arc::clone).collect();
-        let mut pending: Vec<_> = tickets.iter().map(|ticket| ticket.state.borrow().clone()).collect();
+        let all: Vec<_> = self.live().pending.values().map(Arc::clone).collect();
+        let mut pending: Vec<_> = all.iter().map(|waiting| waiting.state.borrow().clone()).collect();
         pending.sort_by_key(|approval| approval.id);
         pending
     }
 
     /// One that is waited for.
     pub fn find(&self, id: ApprovalId) -> Option<Approval> {
-        self.ticket(id).map(|ticket| ticket.state.borrow().clone())
+        self.find_waiting(id).map(|waiting| waiting.state.borrow().clone())
     }
 
     /// The approval that covers this command already, for the same requirements.
@@ -203,8 +203,8 @@ impl Approvals {
         let votes = Votes::new(&request, requester);
         let (state, changes) = watch::channel(request);
         let approval = changes.borrow().clone();
-        let ticket = Arc::new(Ticket { turn: tokio::sync::Mutex::new(votes), state });
-        self.live().pending.insert(approval.id, Arc::clone(&ticket));
+        let waiting = Arc::new(Waiting { turn: tokio::sync::Mutex::new(votes), state });
+        self.live().pending.insert(approval.id, Arc::clone(&waiting));
         self.metrics.opened(&approval.target);
         tracing::info!(approval = %approval.id, session = %approval.session, sequence = approval.sequence, "command held");
         if let Some(announcer) = &self.announcer {
@@ -212,7 +212,7 @@ impl Approvals {
         }
         Ok(Hold {
             approvals: Arc::clone(self),
-            ticket,
+            waiting,
             changes,
             id: approval.id,
             told: 0,

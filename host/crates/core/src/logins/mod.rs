@@ -33,9 +33,14 @@ pub enum Login {
         unheard: u64,
         /// What is wrong with a token; none for other secrets.
         why: Option<String>,
+        /// Whether it needs a mention: of many that come from one network, some do, with the number of the others.
+        told: bool,
     },
     /// It could not be verified now. Tells nothing about it.
-    Busy,
+    Busy {
+        /// Whether it needs a mention, as above.
+        told: bool,
+    },
     /// There were too many wrong ones before it, so nobody looked at it. Tells nothing about it, nor
     /// whether there is such a user.
     Throttled {
@@ -61,33 +66,34 @@ pub struct Logins {
 struct Counts {
     tries: Tries,
     networks: Networks,
+    /// Those that were wrong, could not be guessed and are in the record.
+    mentions: Networks,
 }
 
 /// Under what a try is counted.
 #[derive(Clone, Copy)]
 struct Keys {
-    /// The user and the network; none for what has a name only once it is verified.
-    pair: Option<u64>,
-    /// The network; none for what cannot be guessed.
-    network: Option<u64>,
+    /// The user and the network.
+    pair: u64,
+    network: u64,
 }
 
 impl Counts {
     fn enter(&mut self, keys: Keys, now: Instant) -> Entrance {
-        let from = keys.network.map_or(Entrance::Open, |network| self.networks.enter(network, now));
-        if from != Entrance::Open {
-            return from;
+        match self.networks.enter(keys.network, now) {
+            Entrance::Open => {}
+            not => return not,
         }
-        let entrance = keys.pair.map_or(Entrance::Open, |pair| self.tries.enter(pair, now));
-        if let (Some(network), true) = (keys.network, entrance != Entrance::Open) {
-            self.networks.leave(network, Outcome::Unknown);
+        let entrance = self.tries.enter(keys.pair, now);
+        if entrance != Entrance::Open {
+            self.networks.leave(keys.network, Outcome::Unknown);
         }
         entrance
     }
 
     fn leave(&mut self, keys: Keys, outcome: Outcome, now: Instant) -> (u32, u64) {
-        let from_network = keys.network.map_or(0, |network| self.networks.leave(network, outcome));
-        let (wrong, unheard) = keys.pair.map_or((0, 0), |pair| self.tries.leave(pair, outcome, now));
+        let from_network = self.networks.leave(keys.network, outcome);
+        let (wrong, unheard) = self.tries.leave(keys.pair, outcome, now);
         (wrong, unheard + from_network)
     }
 }
@@ -103,29 +109,43 @@ impl Logins {
     /// same user from the same network are verified. Cancel-safe.
     pub async fn verify(&self, user: &str, secret: SecretString, from: IpAddr) -> Login {
         let network = network(from);
-        let (pair, from) = (self.keys.hash_one((user, network)), self.keys.hash_one(network));
-        // Guesses from an address that many share must not keep out those who come with what cannot be guessed.
-        let from = self.authenticator.is_guessable(&secret).then_some(from);
-        let keys = Keys { pair: Some(pair), network: from };
+        if !self.authenticator.is_guessable(&secret) {
+            return self.open(network, self.authenticator.verify(user, secret).await);
+        }
+        let keys = Keys { pair: self.keys.hash_one((user, network)), network: self.keys.hash_one(network) };
         self.guarded(keys, network, || self.authenticator.verify(user, secret)).await
     }
 
-    /// Whose token this is, for a client at this address; none for the gateway's owner. A token has a name only
-    /// once it is verified, so that wrong ones count by network alone. Cancel-safe.
+    /// Whose token this is, for a client at this address; none for the gateway's owner. Cancel-safe.
     pub async fn verify_token(&self, token: SecretString, from: Option<IpAddr>) -> Login {
+        let verification = self.authenticator.verify_token(token).await;
         match from {
-            Some(from) => {
-                let network = network(from);
-                let keys = Keys { pair: None, network: Some(self.keys.hash_one(network)) };
-                self.guarded(keys, network, || self.authenticator.verify_token(token)).await
-            }
-            None => unguarded(self.authenticator.verify_token(token).await),
+            Some(from) => self.open(network(from), verification),
+            None => unguarded(verification),
         }
     }
 
     /// The same as [`Self::verify`] for the gateway's owner, who could read the secrets' hashes anyway.
     pub async fn verify_for_owner(&self, user: &str, secret: SecretString) -> Login {
         unguarded(self.authenticator.verify(user, secret).await)
+    }
+
+    /// What came of a secret that nobody could come upon by trying. It is always looked at, so that whoever tries keeps
+    /// nobody else out; only how often a wrong one is mentioned has a bound.
+    fn open(&self, network: IpAddr, verification: Verification) -> Login {
+        let login = unguarded(verification);
+        if matches!(login, Login::Verified(_)) {
+            return login;
+        }
+        let key = self.keys.hash_one(network);
+        let mut counts = self.counts();
+        let told = counts.mentions.enter(key, Instant::now()) == Entrance::Open;
+        let unheard = if told { counts.mentions.leave(key, Outcome::Wrong) } else { 0 };
+        match login {
+            Login::Wrong { why, .. } => Login::Wrong { unheard, why, told },
+            Login::Busy { .. } => Login::Busy { told },
+            other => other,
+        }
     }
 
     /// Verifies unless there were too many wrong ones under these keys.
@@ -153,11 +173,13 @@ impl Logins {
                 }
                 Login::Verified(proven)
             }
-            Verification::Wrong => Login::Wrong { unheard: attempt.end(Outcome::Wrong).1, why: None },
-            Verification::Rejected(why) => Login::Wrong { unheard: attempt.end(Outcome::Wrong).1, why: Some(why) },
+            Verification::Wrong => Login::Wrong { unheard: attempt.end(Outcome::Wrong).1, why: None, told: true },
+            Verification::Rejected(why) => {
+                Login::Wrong { unheard: attempt.end(Outcome::Wrong).1, why: Some(why), told: true }
+            }
             Verification::Busy => {
                 attempt.end(Outcome::Unknown);
-                Login::Busy
+                Login::Busy { told: true }
             }
         }
     }
@@ -195,13 +217,13 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// What a verification comes to that does not count.
+/// What a verification comes to by itself.
 fn unguarded(verification: Verification) -> Login {
     match verification {
         Verification::Verified(proven) => Login::Verified(proven),
-        Verification::Wrong => Login::Wrong { unheard: 0, why: None },
-        Verification::Rejected(why) => Login::Wrong { unheard: 0, why: Some(why) },
-        Verification::Busy => Login::Busy,
+        Verification::Wrong => Login::Wrong { unheard: 0, why: None, told: true },
+        Verification::Rejected(why) => Login::Wrong { unheard: 0, why: Some(why), told: true },
+        Verification::Busy => Login::Busy { told: true },
     }
 }
 
@@ -302,6 +324,42 @@ mod tests {
         assert!(matches!(logins.verify("alice", "sesame".into(), elsewhere).await, Login::Verified(_)));
     }
 
+    /// Knows alice by a token, and nobody else.
+    struct Tokens;
+
+    impl Authenticator for Tokens {
+        fn is_guessable(&self, _: &SecretString) -> bool {
+            false
+        }
+        fn verify<'a>(
+            &'a self,
+            user: &'a str,
+            _: SecretString,
+        ) -> Pin<Box<dyn Future<Output = Verification> + Send + 'a>> {
+            Box::pin(async move {
+                match user {
+                    "alice" => Verification::Verified(Identity::builtin(user, Vec::new()).into()),
+                    "busy" => Verification::Busy,
+                    _ => Verification::Rejected("no".to_owned()),
+                }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_guessed_is_always_looked_at_and_mentioned_within_bounds() {
+        let logins = Logins::new(Arc::new(Tokens));
+        let mut mentioned = 0;
+        for n in 0..1000 {
+            let login = logins.verify(&format!("user{n}"), "token".into(), HERE).await;
+            let Login::Wrong { told, .. } = login else { panic!("{login:?}") };
+            mentioned += u32::from(told);
+        }
+        assert_eq!(mentioned, networks::FREE);
+        assert_eq!(logins.verify("busy", "token".into(), HERE).await, Login::Busy { told: false });
+        assert!(matches!(logins.verify("alice", "token".into(), HERE).await, Login::Verified(_)));
+    }
+
     #[tokio::test]
     async fn the_right_secret_is_never_refused_for_coming_often() {
         let (door, logins) = stage();
@@ -322,19 +380,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn wrong_tokens_count_by_their_network_and_keep_no_name_out() {
+    async fn wrong_tokens_keep_nobody_out() {
         let (_, logins) = stage();
-        for _ in 0..tries::FREE {
+        for _ in 0..2 * networks::FREE {
             let login = logins.verify_token("a.b.c".into(), Some(HERE)).await;
             assert!(matches!(login, Login::Wrong { why: Some(_), .. }), "{login:?}");
         }
-        let throttled = logins.verify_token("d.e.f".into(), Some(HERE)).await;
-        assert!(matches!(throttled, Login::Throttled { first: true, .. }));
         assert!(matches!(logins.verify("alice", "sesame".into(), HERE).await, Login::Verified(_)));
         assert!(matches!(logins.verify("", "sesame".into(), HERE).await, Login::Wrong { .. }), "an empty name is one");
-        let elsewhere = Some("192.0.2.7".parse().unwrap());
-        assert!(matches!(logins.verify_token("a.b.c".into(), elsewhere).await, Login::Wrong { .. }));
-        assert!(matches!(logins.verify_token("a.b.c".into(), None).await, Login::Wrong { .. }));
+        assert!(matches!(logins.verify_token("a.b.c".into(), None).await, Login::Wrong { told: true, .. }));
     }
 
     #[tokio::test]

@@ -4,13 +4,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use reqwest::{
-    Certificate, Client, Method, StatusCode,
+    Certificate, Client, Method, Response, StatusCode,
     header::{HeaderName, HeaderValue},
     redirect::Policy,
 };
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use serde_json::Value;
 use sluicegate_core::Chain;
+use tokio::{sync::Semaphore, time::timeout};
 use zeroize::Zeroizing;
 
 use super::{VaultAddress, VaultConfig};
@@ -20,6 +22,9 @@ use crate::VaultFault;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of an answer: what a KV engine keeps at one place has some 1 MiB at most.
 pub(crate) const MAX_ANSWER: usize = 2 * 1024 * 1024;
+
+/// Requests at once.
+const MAX_REQUESTS: usize = 32;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
@@ -51,6 +56,8 @@ pub enum VaultError {
 /// The way to one Vault.
 pub(super) struct Http {
     client: Client,
+    /// A crowd that comes back to the gateway is not to be one at Vault.
+    turns: Semaphore,
     address: VaultAddress,
     namespace: Option<HeaderValue>,
 }
@@ -79,6 +86,7 @@ impl Http {
         }
         let namespace = config.namespace.as_deref().map(HeaderValue::from_str).transpose();
         Ok(Self {
+            turns: Semaphore::new(MAX_REQUESTS),
             client: client.build().map_err(VaultError::Client)?,
             address: config.address.clone(),
             namespace: namespace.map_err(|_| VaultError::Namespace)?,
@@ -94,6 +102,8 @@ impl Http {
         token: &SecretString,
         body: Option<&Value>,
     ) -> Result<Answer, VaultFault> {
+        // It is never closed.
+        let _turn = timeout(TIMEOUT, self.turns.acquire()).await.map_err(|_| VaultFault::Crowded)?;
         let mut token = HeaderValue::from_str(token.expose_secret()).map_err(|_| VaultFault::NotAToken)?;
         token.set_sensitive(true);
         let mut request = self.client.request(method, self.address.api(parts)).header(TOKEN, token);
@@ -105,22 +115,42 @@ impl Http {
             let json = HeaderValue::from_static("application/json");
             request = request.header(reqwest::header::CONTENT_TYPE, json).body(body.to_string());
         }
-        let mut response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(unreachable)?;
         match response.status() {
-            StatusCode::OK | StatusCode::NO_CONTENT => {}
+            StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {}
             StatusCode::FORBIDDEN => return Err(VaultFault::Forbidden),
             StatusCode::NOT_FOUND => return Err(VaultFault::Nothing),
+            StatusCode::BAD_REQUEST => {
+                let said: Refusal = serde_json::from_slice(&read(response).await?).unwrap_or_default();
+                let gone = said.errors.iter().any(|error| GONE.iter().any(|words| error.contains(words)));
+                return Err(if gone { VaultFault::Gone } else { VaultFault::Status(400) });
+            }
             other => return Err(VaultFault::Status(other.as_u16())),
         }
-        let mut answer = Zeroizing::new(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if answer.len() + chunk.len() > MAX_ANSWER {
-                return Err(VaultFault::Long);
-            }
-            answer.extend_from_slice(&chunk);
-        }
-        Ok(answer)
+        read(response).await
     }
+}
+
+/// What Vault says of a request that it does not do.
+/// <https://developer.hashicorp.com/vault/api-docs#error-response>
+#[derive(Default, Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+/// What it says of a lease that is not there any more; other errors of the same status pass.
+const GONE: [&str; 2] = ["lease not found", "lease expired"];
+
+async fn read(mut response: Response) -> Result<Answer, VaultFault> {
+    let mut answer = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if answer.len() + chunk.len() > MAX_ANSWER {
+            return Err(VaultFault::Long);
+        }
+        answer.extend_from_slice(&chunk);
+    }
+    Ok(answer)
 }
 
 fn unreachable(error: reqwest::Error) -> VaultFault {

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{Loan, Vault};
-use crate::{SecretError, spawn};
+use crate::{SecretError, VaultFault, spawn};
 
 /// How often giving something back is tried.
 const TRIES: u32 = 4;
@@ -176,6 +176,11 @@ impl Keeper {
                 }
                 (self.until, self.renewable) = (until, longer && renewable);
             }
+            // There is no such lease any more: somebody has revoked it, or what it was given by.
+            Err(VaultFault::Gone) => {
+                tracing::warn!(lease = self.id, "a lease is gone before its time");
+                self.until = Instant::now();
+            }
             Err(error) => {
                 let (error, left) = (Chain(&error).to_string(), self.until.saturating_duration_since(Instant::now()));
                 tracing::warn!(lease = self.id, error, ?left, "a lease could not be renewed; it is tried again");
@@ -185,9 +190,17 @@ impl Keeper {
 
     async fn give_back(&self) {
         for tried in 1..=TRIES {
-            match self.vault.revoke(&self.id).await {
-                Ok(()) => {
+            // At last it is left to Vault, whose database may be away.
+            match self.vault.revoke(&self.id, tried < TRIES).await {
+                Ok(()) if tried < TRIES => {
                     tracing::debug!(lease = self.id, "a lease was revoked");
+                    return;
+                }
+                Ok(()) => {
+                    tracing::warn!(
+                        lease = self.id,
+                        "it is left to Vault to revoke a lease, since it could not be seen to"
+                    );
                     return;
                 }
                 Err(error) if tried == TRIES => {

@@ -69,6 +69,13 @@ struct LoanAnswer {
     data: LoanData,
 }
 
+/// What any engine says of what it lends.
+#[derive(Deserialize)]
+struct Unwanted {
+    #[serde(default)]
+    lease_id: String,
+}
+
 #[derive(Deserialize)]
 struct LoanData {
     username: Option<String>,
@@ -91,9 +98,13 @@ impl Vault {
     pub(crate) async fn value(&self, path: &VaultPath, key: &str) -> Result<SecretString, SecretError> {
         let found = async {
             let body = self.ask(Method::GET, path.parts(), None).await?;
-            let kept: Kept = serde_json::from_slice(&body).map_err(|_| VaultFault::NotKeyValue)?;
+            let kept: Result<Kept, _> = serde_json::from_slice(&body);
+            let Ok(kept) = kept else {
+                self.return_unwanted(&body).await;
+                return Err(VaultFault::NotKeyValue);
+            };
             match kept.data.data.into_iter().find(|(name, _)| name == key) {
-                Some((_, Value::String(text))) => Ok(SecretString::from(text)),
+                Some((_, Value::String(text))) if !text.is_empty() => Ok(SecretString::from(text)),
                 _ => Err(VaultFault::NoKey(key.to_owned())),
             }
         };
@@ -102,19 +113,29 @@ impl Vault {
 
     async fn lend(&self, path: &VaultPath) -> Result<Loan, VaultFault> {
         let body = self.ask(Method::GET, path.parts(), None).await?;
-        let answer: LoanAnswer = serde_json::from_slice(&body).map_err(|_| VaultFault::NotALease)?;
+        let answer: Result<LoanAnswer, _> = serde_json::from_slice(&body);
+        let Ok(answer) = answer else {
+            self.return_unwanted(&body).await;
+            return Err(VaultFault::NotALease);
+        };
         let LoanAnswer { lease_id: id, lease_duration, renewable, data } = answer;
         match (data.username, data.password.map(SecretString::from)) {
             (Some(username), Some(password)) if !id.is_empty() && lease_duration > 0 => {
                 Ok(Loan { id, time: time(lease_duration), renewable, username, password })
             }
             _ => {
-                // What another engine lends is of no use here. Where this fails it ends by its own time.
-                if !id.is_empty() {
-                    let _ = self.revoke(&id).await;
-                }
+                self.return_unwanted(&body).await;
                 Err(VaultFault::NotALease)
             }
+        }
+    }
+
+    /// Gives back what a path lent from which something else was wanted. Where this fails it ends by its own time.
+    async fn return_unwanted(&self, body: &[u8]) {
+        if let Ok(Unwanted { lease_id }) = serde_json::from_slice(body)
+            && !lease_id.is_empty()
+        {
+            let _ = self.revoke(&lease_id, true).await;
         }
     }
 
@@ -127,9 +148,10 @@ impl Vault {
         Ok((time(renewed.lease_duration), renewed.renewable))
     }
 
-    /// Returns once what was lent is gone, also from the database.
-    async fn revoke(&self, id: &str) -> Result<(), VaultFault> {
-        let body = json!({ "lease_id": id, "sync": true });
+    /// Returns once what was lent is gone, also from the database; or, where nobody is to wait for it, once Vault has
+    /// taken it upon itself.
+    async fn revoke(&self, id: &str, waits: bool) -> Result<(), VaultFault> {
+        let body = json!({ "lease_id": id, "sync": waits });
         self.ask(Method::PUT, ["sys", "leases", "revoke"], Some(&body)).await.map(drop)
     }
 

@@ -1,12 +1,22 @@
 //! A login in the browser of this machine (RFC 8252): the issuer sends it back to a port that is open for this login alone. Others
 //! on this machine can reach the port too, so that only what knows the login's `state` counts.
 
-use std::{collections::HashMap, convert::Infallible, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
+    header::{HeaderValue, LOCATION},
     server::conn::http1,
     service::service_fn,
 };
@@ -40,9 +50,31 @@ pub struct BrowserLogin<'p> {
     listener: TcpListener,
     redirect: RedirectUrl,
     url: Url,
+    /// Leads to the same, once.
+    door: Arc<Door>,
     state: CsrfToken,
     nonce: Nonce,
     verifier: PkceCodeVerifier,
+}
+
+/// A place on the login's own port that leads the first one who comes to the issuer: whoever starts a browser has its
+/// address in the arguments, which everybody on the machine can read, and the issuer's has the `state` in it.
+struct Door {
+    path: String,
+    leads_to: String,
+    used: AtomicBool,
+}
+
+impl Door {
+    fn open<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+        let known = bool::from(request.uri().path().as_bytes().ct_eq(self.path.as_bytes()));
+        if !known || request.method() != Method::GET || self.used.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        let mut found = page(StatusCode::SEE_OTHER, "Go on at the issuer.");
+        found.headers_mut().insert(LOCATION, HeaderValue::from_str(&self.leads_to).ok()?);
+        Some(found)
+    }
 }
 
 /// What a browser brought back, of which nothing is known but that it knows the login's `state`.
@@ -69,7 +101,9 @@ impl Provider {
             request = request.add_prompt(openidconnect::core::CoreAuthPrompt::Consent);
         }
         let (url, state, nonce) = request.url();
-        Ok(BrowserLogin { provider: self, listener, redirect, url, state, nonce, verifier })
+        let (path, leads_to) = (format!("/{}", CsrfToken::new_random().secret()), url.to_string());
+        let door = Arc::new(Door { path, leads_to, used: AtomicBool::new(false) });
+        Ok(BrowserLogin { provider: self, listener, redirect, url, door, state, nonce, verifier })
     }
 }
 
@@ -79,9 +113,15 @@ impl BrowserLogin<'_> {
         self.url.as_str()
     }
 
+    /// Where a program on this machine is told to go, whose arguments others can read: it leads there once.
+    pub fn local_url(&self) -> String {
+        let port = self.redirect.url().port().unwrap_or_default();
+        format!("http://127.0.0.1:{port}{}", self.door.path)
+    }
+
     /// Waits for the browser, 10 minutes at most, and gets the token. Cancel-safe.
     pub async fn finish(self) -> Result<Granted, LoginError> {
-        let returned = timeout(PATIENCE, returned(&self.listener, &self.state)).await;
+        let returned = timeout(PATIENCE, returned(&self.listener, &self.state, &self.door)).await;
         let returned = returned.map_err(|_| LoginError::Late(PATIENCE.as_secs() / 60))??;
         let Self { provider, redirect, nonce, verifier, .. } = self;
         // What another issuer answered is not shown to this one (RFC 9207, section 2.4).
@@ -101,7 +141,7 @@ impl BrowserLogin<'_> {
 }
 
 /// What the first browser brings that knows the `state`.
-async fn returned(listener: &TcpListener, state: &CsrfToken) -> Result<Returned, LoginError> {
+async fn returned(listener: &TcpListener, state: &CsrfToken, door: &Arc<Door>) -> Result<Returned, LoginError> {
     let (sender, mut found) = mpsc::channel(1);
     let (room, state) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Arc::new(state.clone()));
     // Ends with this future, and so does what was accepted.
@@ -121,11 +161,14 @@ async fn returned(listener: &TcpListener, state: &CsrfToken) -> Result<Returned,
             continue;
         };
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
-        let (sender, state) = (sender.clone(), Arc::clone(&state));
+        let (sender, state, door) = (sender.clone(), Arc::clone(&state), Arc::clone(door));
         connections.spawn(async move {
             let _place = place;
             let answer = service_fn(|request| {
-                let (page, returned) = read(&request, &state);
+                let (page, returned) = match door.open(&request) {
+                    Some(found) => (found, None),
+                    None => read(&request, &state),
+                };
                 if let Some(returned) = returned {
                     // Whoever comes second with the same state comes too late.
                     let _ = sender.try_send(returned);
@@ -199,6 +242,18 @@ fn page(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_who_knows_the_way_is_led_to_the_issuer_and_nobody_after_them() {
+        let leads_to = "https://id.example.com/auth?state=s".to_owned();
+        let door = Door { path: "/secret".to_owned(), leads_to: leads_to.clone(), used: AtomicBool::new(false) };
+        let ask = |method: Method, path: &str| Request::builder().method(method).uri(path).body(()).unwrap();
+        assert!(door.open(&ask(Method::GET, "/other")).is_none() && door.open(&ask(Method::HEAD, "/secret")).is_none());
+        let led = door.open(&ask(Method::GET, "/secret")).unwrap();
+        assert_eq!(led.status(), StatusCode::SEE_OTHER);
+        assert_eq!(led.headers()[LOCATION], leads_to);
+        assert!(door.open(&ask(Method::GET, "/secret")).is_none());
+    }
 
     #[test]
     fn a_parameter_that_is_there_twice_is_no_answer() {

@@ -41,7 +41,9 @@ pub enum LoginError {
     #[error("the issuer gave no ID token; log in again with `sluicegate login`, and see that `scopes` has `openid`")]
     NoToken,
     /// The ID token proves nothing.
-    #[error("the issuer's ID token is refused: {0}")]
+    #[error(
+        "the issuer's ID token is refused: {0}; check this machine's clock, and `audience` in the gateway's configuration"
+    )]
     Token(TokenFault),
     /// The ID token was not made for this login.
     #[error("the ID token was made for another login, so somebody may have put it here; nothing is kept")]

@@ -90,8 +90,8 @@ pub enum SessionError {
         /// Whether a command waited for people.
         on_hold: bool,
     },
-    /// The role that it had at the target was lent, and is about to be taken back.
-    #[error("the credentials that were lent for the session at the target are about to expire")]
+    /// The role that it had at the target was lent, and is about to be taken back, or was.
+    #[error("the credentials that were lent for the session at the target are about to expire, or were revoked")]
     LeaseOver {
         /// Whether a command waited for people.
         on_hold: bool,

@@ -13,11 +13,9 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
-use sluicegate_core::access::{Lost, Standing};
-use sluicegate_credentials::VaultLease;
-use sluicegate_net::{Lifetime, MaybeTls, Over, SessionLimits, Stop};
+use sluicegate_net::{Lifetime, MaybeTls, SessionLimits, Stop};
 
-use ending::{GONE, lease_over};
+use ending::{Bound, Bounds, GONE};
 
 use crate::{
     codec::message,
@@ -69,22 +67,11 @@ pub async fn run(
             let client = Side::new(client, CLIENT_WHOLE, BytesMut::new(), metrics.to_client());
             let server = Side::new(stream, SERVER_WHOLE, read_ahead, metrics.to_target());
             let machine = &mut machine;
-            let (lull, lifetime, standing) = (Lull::new(LULL), Lifetime::new(limits), machine.standing());
+            let (lull, standing, lease) = (Lull::new(LULL), machine.standing(), vault_lease.as_ref());
+            let bounds = Bounds { lifetime: Lifetime::new(limits), standing, lease };
             let cancel = Arc::clone(&cancel);
-            let mut session = Session {
-                client,
-                server,
-                machine,
-                out,
-                lull,
-                lifetime,
-                standing,
-                lease: vault_lease.as_ref(),
-                cancel,
-                gone: false,
-                cancels: 0,
-                leaving: None,
-            };
+            let mut session =
+                Session { client, server, machine, out, lull, bounds, cancel, gone: false, cancels: 0, leaving: None };
             let ended = match session.work(&mut stop).await {
                 Ok(reason) => Ok(reason),
                 Err(error) => Err(session.conclude(error).await),
@@ -130,9 +117,7 @@ struct Session<'a> {
     machine: &'a mut Machine,
     out: Outbox,
     lull: Lull,
-    lifetime: Lifetime,
-    standing: Standing,
-    lease: Option<&'a VaultLease>,
+    bounds: Bounds<'a>,
     cancel: Arc<CancelToken>,
     /// The client's socket is closed or broken: nothing is read from it or written to it any more.
     gone: bool,
@@ -157,12 +142,8 @@ enum Ready {
     HoldOver,
     /// Nothing has happened for a while.
     Lull,
-    /// The session has been idle, or has lasted, for as long as it may.
-    Over(Over),
-    /// Whoever it is may not use the target any more.
-    Lost(Lost),
-    /// The role that was lent for the session is about to be taken back.
-    LeaseOver,
+    /// Something ends the session from outside.
+    Bound(Bound),
     Stop,
     /// The client is gone, and the target says nothing.
     Silence,
@@ -250,21 +231,7 @@ impl Session<'_> {
                     Box::pin(self.cut_short()).await;
                     return Err(SessionError::Stopping);
                 }
-                (Ready::Over(Over::Idle(after)), _) => {
-                    return Err(SessionError::Idle { after, in_transaction: self.machine.is_in_transaction() });
-                }
-                (Ready::Over(Over::Longest(after)), _) => {
-                    Box::pin(self.cut_short()).await;
-                    return Err(SessionError::Longest { after, on_hold: self.machine.is_on_hold() });
-                }
-                (Ready::Lost(lost), _) => {
-                    Box::pin(self.cut_short()).await;
-                    return Err(SessionError::Lost { lost, on_hold: self.machine.is_on_hold() });
-                }
-                (Ready::LeaseOver, _) => {
-                    Box::pin(self.cut_short()).await;
-                    return Err(SessionError::LeaseOver { on_hold: self.machine.is_on_hold() });
-                }
+                (Ready::Bound(bound), _) => return Err(Box::pin(self.end_at(bound)).await),
                 (Ready::HoldOver, leaving) => {
                     self.leaving = leaving;
                     Box::pin(self.machine.decide_held(&mut self.out)).await?;
@@ -342,25 +309,19 @@ impl Session<'_> {
 
     /// What comes first of all that the session waits for.
     async fn next(&mut self, stop: &mut Stop) -> Result<Ready, SessionError> {
-        let Self { client, server, machine, out, lull, lifetime, standing, lease, gone, leaving, .. } = self;
+        let Self { client, server, machine, out, lull, bounds, gone, leaving, .. } = self;
         let (for_client, for_server) = out.queues();
         let writes = !*gone && client.has_work(for_client) || server.has_work(for_server);
         let may_read = leaving.is_none();
         let patience = || if machine.runs_a_write() { LAST_WRITE } else { LAST_ANSWER };
         let patience = (*gone || leaving.is_some()).then(patience);
-        lifetime.set_idle(machine.waits_for_client() && !writes);
+        bounds.lifetime.set_idle(machine.waits_for_client() && !writes);
         // What is below sockets that are always ready is never looked at.
         if stop.is_overdue() {
             return Ok(Ready::Stop);
         }
-        if let Some(lost) = standing.lost() {
-            return Ok(Ready::Lost(lost.clone()));
-        }
-        if let Some(over) = lifetime.is_over() {
-            return Ok(Ready::Over(over));
-        }
-        if lease.is_some_and(VaultLease::is_over) {
-            return Ok(Ready::LeaseOver);
+        if let Some(bound) = bounds.met() {
+            return Ok(Ready::Bound(bound));
         }
         let may_stop = (machine.is_idle() || machine.is_on_hold()) && !writes;
         let sockets = poll_fn(|context| {
@@ -387,9 +348,7 @@ impl Session<'_> {
             () = machine.hold_over() => Ok(Ready::HoldOver),
             // A look around every few seconds would begin the silence anew.
             () = lull.fell(), if patience.is_none() => Ok(Ready::Lull),
-            over = lifetime.over() => Ok(Ready::Over(over)),
-            lost = standing.until_lost() => Ok(Ready::Lost(lost)),
-            () = lease_over(*lease) => Ok(Ready::LeaseOver),
+            bound = bounds.until_met() => Ok(Ready::Bound(bound)),
             () = stop_at(stop, may_stop) => Ok(Ready::Stop),
             () = silence(patience) => Ok(Ready::Silence),
         }

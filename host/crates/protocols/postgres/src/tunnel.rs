@@ -2,18 +2,18 @@
 //! logged in with a fresh one. The port is on loopback, where every user of the machine can connect, so that it asks for
 //! a password of its own. Nothing here decides anything: the gateway does.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::message::{backend::Message, frontend};
 use secrecy::{ExposeSecret, SecretString};
-use sluicegate_net::{ClientTls, MaybeTls, tune};
+use sluicegate_net::{ClientTls, MaybeTls, is_own_peer, tune};
 use subtle::ConstantTimeEq;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -30,6 +30,8 @@ const MAX_CONNECTIONS: usize = 256;
 const LOGIN: Duration = Duration::from_secs(60);
 /// How long the gateway may take to be reached and to ask for the token, and to take note of a CancelRequest.
 const DIAL: Duration = Duration::from_secs(15);
+/// How long getting a token may take.
+const TOKEN: Duration = Duration::from_secs(30);
 /// CancelRequest's code.
 const CANCEL: u32 = 80_877_102;
 
@@ -59,6 +61,8 @@ pub struct Tunnel {
 enum TunnelError {
     #[error(transparent)]
     Client(#[from] SessionError),
+    #[error("this port serves only the user of this machine who opened it; run `sluicegate connect` yourself")]
+    Stranger,
     #[error("the password is not that of this local port; `sluicegate connect` prints it")]
     Password,
     #[error("{0}")]
@@ -81,7 +85,7 @@ impl Tunnel {
                 accepted = listener.accept() => accepted,
                 Some(_) = connections.join_next() => continue,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 // Too many open files, most often: some will be closed.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -90,12 +94,18 @@ impl Tunnel {
             let tunnel = Arc::clone(&tunnel);
             connections.spawn(async move {
                 let _place = place;
-                tunnel.lead(stream).await;
+                tunnel.lead(stream, peer).await;
             });
         }
     }
 
-    async fn lead(&self, stream: TcpStream) {
+    async fn lead(&self, stream: TcpStream, peer: SocketAddr) {
+        // Other users of this machine reach the port too, and might know the password from when they had the port.
+        let own = stream.local_addr();
+        let is_own = spawn_blocking(move || own.ok().and_then(|own| is_own_peer(peer, own))).await;
+        if is_own.ok().flatten() == Some(false) {
+            return refuse(&mut MaybeTls::Plain(stream), &TunnelError::Stranger).await;
+        }
         // A connection without it is slower, and no worse otherwise.
         let _ = tune(&stream);
         let deadline = Instant::now() + LOGIN;
@@ -122,7 +132,9 @@ impl Tunnel {
         if !bool::from(known) {
             return Err(TunnelError::Password);
         }
-        let token = (self.token)().await.map_err(TunnelError::Token)?;
+        let token = timeout(TOKEN, (self.token)()).await;
+        let late = "no token could be had in time: the issuer does not answer, or another sluicegate holds the login";
+        let token = token.unwrap_or_else(|_| Err(late.to_owned())).map_err(TunnelError::Token)?;
         let (mut gateway, rest) = timeout(DIAL, self.log_in(start, &token)).await.map_err(|_| TunnelError::Late)??;
         client.write_all(&rest).await.map_err(SessionError::Client)?;
         // Either end may go at any time, which the other one learns.
@@ -174,7 +186,7 @@ async fn refuse(client: &mut MaybeTls, error: &TunnelError) {
         // invalid_password
         TunnelError::Password => ("28P01", error.to_string()),
         // invalid_authorization_specification
-        TunnelError::Token(_) => ("28000", error.to_string()),
+        TunnelError::Stranger | TunnelError::Token(_) => ("28000", error.to_string()),
         // connection_failure
         TunnelError::Gateway(_) | TunnelError::Late | TunnelError::Demand => ("08006", error.to_string()),
     };

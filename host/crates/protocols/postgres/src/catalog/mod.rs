@@ -75,7 +75,11 @@ impl Cause {
             Self::Connection(DialError::Refused { code, .. }) => NO_CONNECTION.contains(&code.as_str()),
             Self::Connection(error) => matches!(
                 error,
-                DialError::Resolve(..) | DialError::Connect(..) | DialError::Timeout(_) | DialError::Io(_)
+                DialError::Resolve(..)
+                    | DialError::Connect(..)
+                    | DialError::Timeout(_)
+                    | DialError::Io(_)
+                    | DialError::Secret(_)
             ),
             Self::TooLarge { .. } | Self::Answer(_) => false,
         }

@@ -2,7 +2,9 @@
 
 use std::{io, time::Duration};
 
+use sluicegate_core::access::{Lost, Standing};
 use sluicegate_credentials::VaultLease;
+use sluicegate_net::{Lifetime, Over};
 
 use super::Session;
 use crate::{codec::message, error::SessionError};
@@ -16,8 +18,49 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 const HASTY_WORDS: Duration = Duration::from_secs(1);
 const HASTY_CANCEL: Duration = Duration::from_millis(500);
 
+/// What bounds a session from outside.
+pub(super) struct Bounds<'a> {
+    pub lifetime: Lifetime,
+    pub standing: Standing,
+    /// What was lent for it at the target.
+    pub lease: Option<&'a VaultLease>,
+}
+
+/// Which bound a session met.
+pub(super) enum Bound {
+    /// It has been idle, or has lasted, for as long as it may.
+    Over(Over),
+    /// Whoever it is may not use the target any more.
+    Lost(Lost),
+    /// The role that was lent for it is about to be taken back.
+    LeaseOver,
+}
+
+impl Bounds<'_> {
+    /// Which is met now, if one is.
+    pub fn met(&self) -> Option<Bound> {
+        if let Some(lost) = self.standing.lost() {
+            return Some(Bound::Lost(lost.clone()));
+        }
+        if self.lease.is_some_and(VaultLease::is_over) {
+            return Some(Bound::LeaseOver);
+        }
+        self.lifetime.is_over().map(Bound::Over)
+    }
+
+    /// Waits until one is. Cancel-safe.
+    pub async fn until_met(&mut self) -> Bound {
+        let Self { lifetime, standing, lease } = self;
+        tokio::select! {
+            lost = standing.until_lost() => Bound::Lost(lost),
+            () = lease_over(*lease) => Bound::LeaseOver,
+            over = lifetime.over() => Bound::Over(over),
+        }
+    }
+}
+
 /// Waits until what was lent for the session is about to be taken back; for ever where nothing was.
-pub(super) async fn lease_over(lease: Option<&VaultLease>) {
+async fn lease_over(lease: Option<&VaultLease>) {
     match lease {
         Some(lease) => lease.over().await,
         None => std::future::pending().await,
@@ -63,6 +106,20 @@ impl Session<'_> {
             tracing::warn!(%error, "an abandoned query could not be cancelled at the target");
         }
         true
+    }
+
+    /// A bound is met. What runs is cancelled; while it is idle nothing does.
+    pub(super) async fn end_at(&mut self, bound: Bound) -> SessionError {
+        if let Bound::Over(Over::Idle(after)) = bound {
+            return SessionError::Idle { after, in_transaction: self.machine.is_in_transaction() };
+        }
+        self.cut_short().await;
+        let on_hold = self.machine.is_on_hold();
+        match bound {
+            Bound::Over(Over::Idle(after) | Over::Longest(after)) => SessionError::Longest { after, on_hold },
+            Bound::Lost(lost) => SessionError::Lost { lost, on_hold },
+            Bound::LeaseOver => SessionError::LeaseOver { on_hold },
+        }
     }
 
     /// The session ends while something may still run. That is cancelled, or its locks would outlive the
