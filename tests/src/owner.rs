@@ -18,6 +18,11 @@ impl Owner {
         Self { ids: Some((id(&["-u", "postgres"]), id(&["-g", "postgres"]))) }
     }
 
+    /// Whether that is somebody else than who runs the tests.
+    pub fn is_another(&self) -> bool {
+        self.ids.is_some()
+    }
+
     /// A program that runs as this user.
     pub fn command(&self, program: &Path) -> Command {
         let Some((user, group)) = self.ids else { return Command::new(program) };

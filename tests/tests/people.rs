@@ -8,6 +8,7 @@ use sluicegate_tests::{
     Endpoint, Gateway, Issuer, Person, Postgres,
     builder::Builder,
     gateway::TARGET,
+    owner::Owner,
     programs::{Running, eventually, run},
     tls::Authority,
 };
@@ -142,8 +143,15 @@ fn a_login_that_has_ended_says_what_to_do() {
     assert!(ended.contains("has ended: log in again with `sluicegate login"), "{ended}");
     person.log_in(&issuer, "carol").ok();
     assert_eq!(select(&person), "app");
-    person.run(&["logout"]).ok();
+    let kept = std::fs::read(&file).unwrap();
+    let out = person.run(&["logout"]);
+    assert!(!out.stderr.contains("still knows"), "{}", out.stderr);
+    out.ok();
     assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "{}");
+    // As if somebody had kept a copy: the issuer has forgotten it.
+    std::fs::write(&file, kept).unwrap();
+    assert!(person.run(&["token"]).failed().contains("has ended"));
+    std::fs::write(&file, "{}").unwrap();
     assert!(person.run(&["token"]).failed().contains("no login yet"));
 }
 
@@ -183,7 +191,7 @@ fn local(person: &Person, more: &[&str]) -> (Running, Endpoint) {
     let words: Vec<_> = usage.split_whitespace().collect();
     let password = words.iter().find_map(|word| word.strip_prefix("PGPASSWORD=")).expect("it prints the password");
     let port = words[words.iter().position(|word| *word == "-p").unwrap() + 1].parse().unwrap();
-    let endpoint = Endpoint::new(port, "whoever", password, "wherever");
+    let endpoint = Endpoint::new(port, "whoever", password, TARGET);
     (open, endpoint)
 }
 
@@ -195,6 +203,8 @@ fn a_local_port_leads_to_the_target_for_whoever_knows_its_password() {
     let wrong = Endpoint { password: "guess".to_owned(), ..local_port.clone() };
     let refused = wrong.psql("SELECT 1").failed();
     assert!(refused.contains("the password is not that of this local port"), "{refused}");
+    let elsewhere = Endpoint { database: "stock".to_owned(), ..local_port.clone() };
+    assert!(elsewhere.psql("SELECT 1").failed().contains("this port leads to the target"));
     let log = gateway.log();
     assert!(!log.contains("guess"), "{log}");
     // A CancelRequest finds its way, too.
@@ -210,6 +220,23 @@ fn a_local_port_leads_to_the_target_for_whoever_knows_its_password() {
     assert_eq!((again.port, &again.password), (local_port.port, &local_port.password));
     assert_eq!(again.psql("SELECT 1").ok().trim(), "1");
     assert_eq!(mode(&person.kept().join("ports.json")), 0o600);
+}
+
+#[test]
+fn another_user_of_the_machine_is_refused_at_a_local_port_whatever_they_know() {
+    let another = Owner::of_server();
+    if !another.is_another() {
+        // Only root may become somebody else.
+        return;
+    }
+    let (_issuer, _gateway, person) = carol();
+    let (_open, local_port) = local(&person, &[]);
+    let own = local_port.command("psql");
+    let mut command = another.command(Path::new(own.get_program()));
+    command.args(["-Xc", "SELECT 1"]).envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let refused = run(command, "", LIMIT).failed();
+    assert!(refused.contains("this port serves only the user"), "{refused}");
+    assert_eq!(local_port.psql("SELECT 1").ok().trim(), "1");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use sluicegate_admin::Credentials;
 
 use super::{
-    kept::Folder,
+    kept::{Folder, logins::which},
     source::{Source, Way},
 };
 
@@ -107,6 +107,12 @@ impl Access {
                 let ca = self.ca.clone().or_else(|| self.authority_of_login(&url));
                 Ok(Way::Url(url, ca))
             }
+            // Somebody's own machine, with a login and without a gateway.
+            None if !config.named && !config.path.exists() && only_login().is_some() => {
+                let url = only_login().unwrap_or_default();
+                let ca = self.ca.clone().or_else(|| self.authority_of_login(&url));
+                Ok(Way::Url(url, ca))
+            }
             None if self.ca.is_some() => bail!("`--ca` is for a gateway that is asked at its `--url`"),
             None => crate::config::data_dir(&config.path).map(Way::DataDir),
         }
@@ -133,6 +139,11 @@ impl Access {
         };
         Ok(Some(Credentials::Secret { user: user.clone(), secret }))
     }
+}
+
+/// The gateway at which there is a login, where it is the only one.
+fn only_login() -> Option<String> {
+    which(None, &Folder::open().ok()?).ok()
 }
 
 fn variable(name: &str) -> Option<String> {

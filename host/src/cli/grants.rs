@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use sluicegate_admin::RoleBody;
-use sluicegate_core::{ApprovalId, ApprovalState};
+use sluicegate_core::{ApprovalId, ApprovalState, access::Grant};
 
 use super::{
     Output,
@@ -51,9 +51,9 @@ struct Request {
     role: String,
     /// The target
     target: String,
-    /// How long it is valid, from 1m to what the role allows
-    #[arg(long = "valid", value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
-    duration: Duration,
+    /// How long it is valid, from 1m to what the role allows [default: 1h, or what the role allows]
+    #[arg(long = "valid", value_name = "TIME", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
     /// Why; approvers see it, and it is recorded
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -67,7 +67,8 @@ struct Request {
 
 #[derive(Debug, clap::Args)]
 struct Revoke {
-    /// The grant's id
+    /// The grant's id, as `sluicegate access list` shows it
+    #[arg(value_parser = grant_id)]
     id: ApprovalId,
 }
 
@@ -98,13 +99,16 @@ async fn list(what: &List, source: &mut Source) -> anyhow::Result<()> {
         return Ok(out("there is no role that you may ask for, and nothing is granted")?);
     }
     if !roles.is_empty() {
-        let mut shown = table(&["ROLE", "TARGET", "AT MOST", "GRANTED BY"]);
+        let mut shown = table(&["ROLE", "TARGET", "AT MOST", "ASK"]);
         for offer in &roles {
             let most = humantime::format_duration(Duration::from_secs(offer.max_seconds)).to_string();
             let approvers = if offer.approvers.is_empty() { "admins".to_owned() } else { offer.approvers.join(" or ") };
             shown.add_row([printable(&offer.role), printable(&offer.target), most, printable(&approvers)]);
         }
         out(shown)?;
+    }
+    if !roles.is_empty() && !grants.is_empty() {
+        out("")?;
     }
     if !grants.is_empty() {
         let mut shown = table(&["GRANT", "ROLE", "TARGET", "WHO", "UNTIL", "GRANTED BY"]);
@@ -119,11 +123,15 @@ async fn list(what: &List, source: &mut Source) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn grant_id(text: &str) -> Result<ApprovalId, &'static str> {
+    text.parse().map_err(|_| "this is not a grant's id: take the whole of one from `sluicegate access list`")
+}
+
 /// What is approved is recorded first, and only then in force.
-async fn wait_for_grant(source: &mut Source, id: ApprovalId) -> anyhow::Result<()> {
+async fn wait_for_grant(source: &mut Source, id: ApprovalId) -> anyhow::Result<Grant> {
     for _ in 0..GRANTING {
-        if source.client()?.grants().await?.items.iter().any(|grant| grant.id == id) {
-            return Ok(());
+        if let Some(grant) = source.client()?.grants().await?.items.into_iter().find(|grant| grant.id == id) {
+            return Ok(grant);
         }
         tokio::time::sleep(LOOK / 10).await;
     }
@@ -133,12 +141,14 @@ async fn wait_for_grant(source: &mut Source, id: ApprovalId) -> anyhow::Result<(
 async fn request(what: &Request, source: &mut Source) -> anyhow::Result<()> {
     let Request { role, target, duration, reason, no_wait, output } = what;
     let (role, target, reason) = (role.clone(), target.clone(), reason.clone());
-    let body = RoleBody { role, target, seconds: duration.as_secs(), reason };
+    let body = RoleBody { role, target, seconds: duration.map(|time| time.as_secs()), reason };
     let mut approval = source.client()?.request_role(&body).await?;
     if !no_wait {
         let who = printable(&approval.approvers());
         anstream::eprintln!(
-            "{WAITS}waiting{WAITS:#} for {who} to answer {}; Ctrl-C stops waiting, not the request",
+            "{WAITS}waiting{WAITS:#} until {} for {who} to answer by `sluicegate approvals approve {}`; Ctrl-C stops waiting, not \
+             the request",
+            moment(approval.expires_at),
             approval.id
         );
         while approval.state == ApprovalState::Pending {
@@ -154,10 +164,14 @@ async fn request(what: &Request, source: &mut Source) -> anyhow::Result<()> {
         ApprovalState::Pending | ApprovalState::Approved if *output == Output::Json => Ok(()),
         ApprovalState::Pending => Ok(out(format!("{WAITS}asked{WAITS:#}: {}", approval.id))?),
         ApprovalState::Approved => {
-            wait_for_grant(source, approval.id).await?;
+            let until = moment(wait_for_grant(source, approval.id).await?.expires_at);
             let what = printable(&format!("role {} on {}", what.role, what.target));
-            Ok(out(format!("{GOOD}granted{GOOD:#}: {what}, for sessions that open from now on"))?)
+            Ok(out(format!("{GOOD}granted{GOOD:#}: {what} until {until}, for sessions that open from now on"))?)
         }
-        state => bail!("the role was not granted ({state}): {}", printable(&approval.ended)),
+        state => {
+            let notes: Vec<_> = approval.answers.iter().filter(|answer| !answer.note.is_empty()).collect();
+            let notes: String = notes.iter().map(|answer| format!("; {}: {}", answer.approver, answer.note)).collect();
+            bail!("the role was not granted ({state}): {}", printable(&format!("{}{notes}", approval.ended)))
+        }
     }
 }

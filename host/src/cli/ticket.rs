@@ -9,9 +9,12 @@ use sluicegate_core::access::{Ticket, TicketId};
 use super::{
     Output,
     access::{Asking, ConfigPath, Purpose},
-    print::{GOOD, json, moment, out, printable, table},
+    print::{GOOD, fields_text, is_narrow, json, moment, out, printable, table},
     source::Source,
 };
+
+/// The columns that the table needs.
+const TABLE_WIDTH: u16 = 140;
 
 /// Issues, lists and revokes tickets: short-lived secrets for one target
 ///
@@ -110,7 +113,16 @@ async fn list(what: &List, source: &mut Source) -> anyhow::Result<()> {
         Output::Json => out(json(&tickets)?)?,
         Output::Text if tickets.items.is_empty() => out("no tickets are valid")?,
         Output::Text => {
-            let mut shown = table(&["TICKET", "FOR", "TARGET", "UNTIL", "OPENS", "OPENED", "ISSUED BY"]);
+            const HEADERS: [&str; 7] = ["ticket", "for", "target", "until", "opens", "opened", "issued by"];
+            if is_narrow(TABLE_WIDTH) {
+                for ticket in &tickets.items {
+                    let row = row(ticket);
+                    let fields: Vec<_> = HEADERS.into_iter().zip(row).collect();
+                    out(fields_text(&fields))?;
+                }
+                return Ok(());
+            }
+            let mut shown = table(&HEADERS);
             for ticket in &tickets.items {
                 shown.add_row(row(ticket));
             }
@@ -126,7 +138,12 @@ fn row(ticket: &Ticket) -> [String; 7] {
         printable(&ticket.user),
         printable(&ticket.target),
         moment(ticket.expires_at),
-        if ticket.once { "once" } else { "any" }.to_owned(),
+        match (ticket.once, ticket.uses) {
+            (false, _) => "any",
+            (true, 0) => "once",
+            (true, _) => "no more",
+        }
+        .to_owned(),
         ticket.uses.to_string(),
         printable(&ticket.issued_by),
     ]

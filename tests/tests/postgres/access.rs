@@ -341,6 +341,9 @@ fn an_agent_that_acts_for_a_person_is_known_as_both() {
     eventually("the session is recorded", SOON, || !sessions(&gateway, "postgres").is_empty());
     let text = export(&gateway, &sessions(&gateway, "postgres")[0]);
     assert!(text.contains("\"actor\":\"assistant\"") && text.contains("\"kind\":\"agent\""), "{text}");
+    let id = sessions(&gateway, "postgres")[0]["id"].as_str().expect("an id").to_owned();
+    let shown = gateway.sluicegate(&["sessions", "show", &id]).ok();
+    assert!(shown.contains("carol, by the agent assistant"), "{shown}");
     let nameless = issuer.token(&json!({ "sub": "carol", "groups": ["engineering"], "act": {} }));
     assert_eq!(refusal(&with(&gateway, "carol", &nameless, TARGET)), "28P01");
 }
@@ -378,10 +381,10 @@ fn a_request_ends_with_the_gateway_and_with_the_right_to_make_it() {
     let seen = gateway.log().len();
     gateway.configure(config);
     gateway.wait_for_log(seen, "configuration reloaded");
-    assert!(api(&gateway, "dave").answer(asked["id"].as_str().unwrap(), true, "").status.is_success());
     eventually("the request is void", SOON, || {
         sessions(&gateway, "access").iter().any(|session| session["ended"] == json!("superseded"))
     });
+    api(&gateway, "dave").answer(asked["id"].as_str().unwrap(), true, "").problem(409);
     assert_eq!(api(&gateway, "admin").get("/api/v1/grants").json()["items"], json!([]));
     ask(&gateway, "bob", "reader", TARGET, 60).json_of(202);
     assert!(gateway.stop(Duration::from_secs(20)));

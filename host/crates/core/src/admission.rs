@@ -12,7 +12,7 @@ use sluicegate_metrics::{GateMetrics, Refused as Reason};
 use uuid::Uuid;
 
 use crate::{
-    access::{Access, Lost, NoLeave, TicketId},
+    access::{Access, NoLeave, TicketId},
     approvals::Approvals,
     gate::GatedSession,
     identity::Identity,
@@ -213,8 +213,8 @@ impl Gate {
             Ok(seat) => seat,
             Err(lost) => {
                 self.refused(id, &hello, Reason::NotAllowed, &lost.to_string(), ruling.opinions).await;
-                // Of two who use a ticket's only use, the second learns what a third does.
-                return Err(if lost == Lost::Ticket { Refusal::Secret } else { Refusal::target(&hello.target) });
+                // A ticket that is of no more use is one that is wrong, whatever it once was.
+                return Err(if session.ticket.is_some() { Refusal::Secret } else { Refusal::target(&hello.target) });
             }
         };
         let opened = Event::Opened(Opened {

@@ -76,6 +76,9 @@ impl Answer {
 
 fn told(approval: &Approval) -> String {
     let (style, what) = match approval.state {
+        ApprovalState::Approved if approval.protocol == "access" => {
+            (GOOD, "approved, and granted from now on".to_owned())
+        }
         ApprovalState::Approved => (GOOD, "approved, and may run now".to_owned()),
         ApprovalState::Denied => (BAD, "denied, and will not run".to_owned()),
         ApprovalState::Pending => (WAITS, format!("approved by you; it still needs {}", missing(approval))),

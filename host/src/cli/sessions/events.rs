@@ -2,6 +2,7 @@
 
 use sluicegate_core::{
     Approval,
+    identity::Kind,
     policy::{Mode, Opinion},
     record::{CommandEntry, Event, Opened, Outcome},
     sessions::KeptEntry,
@@ -61,15 +62,29 @@ fn describe(event: &Event) -> (String, Vec<String>) {
 fn opened(event: &Opened) -> Vec<String> {
     let groups = if event.groups.is_empty() { "no group".to_owned() } else { event.groups.join(", ") };
     let mut lines = vec![
-        printable(&format!("{} ({groups}), proven by {}", event.user, event.authentication)),
+        printable(&format!("{}{} ({groups}), proven by {}", event.user, acting(event), event.authentication)),
         printable(&format!("on {} ({}), from {}", event.target, event.protocol, event.client)),
     ];
+    if !event.roles.is_empty() {
+        lines.push(printable(&format!("as {}", event.roles.join(", "))));
+    }
     if !event.application.is_empty() {
         lines.push(printable(&format!("with {}", event.application)));
     }
     lines.push(governing(&event.policies));
     lines.extend(event.opinions.iter().map(opinion));
     lines
+}
+
+/// What stands behind a name that is not a person's own.
+fn acting(event: &Opened) -> String {
+    let kind = event.kind.word();
+    match (&event.actor, &event.owner) {
+        (Some(actor), _) => format!(", by the {kind} {actor}"),
+        (None, Some(owner)) => format!(", a {kind} of {owner}").replace("a agent", "an agent"),
+        (None, None) if event.kind != Kind::Person => format!(", a {kind}").replace("a agent", "an agent"),
+        (None, None) => String::new(),
+    }
 }
 
 fn governing(policies: &[(String, String)]) -> String {
@@ -156,4 +171,24 @@ fn short(module: &str, digest: &str) -> String {
 
 fn bad(text: &str) -> String {
     format!("{BAD}{}{BAD:#}", printable(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stands_behind_a_name_is_said() {
+        let of = |kind, owner: Option<&str>, actor: Option<&str>| {
+            let [owner, actor] = [owner, actor].map(|name| name.map(str::to_owned));
+            let event =
+                Opened { user: "x".to_owned(), roles: vec!["dba".to_owned()], kind, owner, actor, ..Opened::default() };
+            opened(&event).join("\n")
+        };
+        assert!(of(Kind::Person, None, None).starts_with("x (no group), proven by"));
+        assert!(of(Kind::Agent, None, Some("bot")).starts_with("x, by the agent bot (no group)"));
+        assert!(of(Kind::Agent, Some("alice"), None).starts_with("x, an agent of alice (no group)"));
+        assert!(of(Kind::Service, None, None).contains("x, a service (no group)"));
+        assert!(of(Kind::Person, None, None).contains("\nas dba\n"));
+    }
 }

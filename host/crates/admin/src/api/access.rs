@@ -22,8 +22,6 @@ use crate::problem::Problem;
 
 /// How long a ticket is valid unless the request says otherwise, in seconds.
 const TICKET_SECONDS: u64 = 15 * 60;
-/// For how long a role is asked for unless the request says otherwise, in seconds.
-const ROLE_SECONDS: u64 = 60 * 60;
 
 /// A ticket that somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -87,10 +85,11 @@ pub struct RoleBody {
     pub role: String,
     /// The target.
     pub target: String,
-    /// For how long, in seconds: 60 at least, and at most what the role allows.
-    #[serde(default = "role_seconds", deserialize_with = "whole_number")]
-    #[schema(minimum = 60, default = 3600)]
-    pub seconds: u64,
+    /// For how long, in seconds: 60 at least, and at most what the role allows; an hour, or what it allows, where nothing
+    /// is said.
+    #[serde(default, deserialize_with = "maybe_whole_number", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64, required = false, minimum = 60)]
+    pub seconds: Option<u64>,
     /// Why, for the approver.
     #[schema(min_length = 1, max_length = 1000)]
     pub reason: String,
@@ -133,8 +132,8 @@ fn ticket_seconds() -> u64 {
     TICKET_SECONDS
 }
 
-fn role_seconds() -> u64 {
-    ROLE_SECONDS
+fn maybe_whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    whole_number(deserializer).map(Some)
 }
 
 /// Issues a ticket: a secret for one target that ends by itself, for the caller or for a service or agent of theirs. Who
@@ -213,7 +212,7 @@ pub(super) async fn request_role(
     let (identity, client) = caller.named("a role is somebody's")?;
     let proven = Proven { identity, basis: caller.basis };
     let RoleBody { role, target, seconds, reason } = body;
-    let request = RoleRequest { role, target, duration: Duration::from_secs(seconds), reason };
+    let request = RoleRequest { role, target, duration: seconds.map(Duration::from_secs), reason };
     let access = api.0.gate.access().clone();
     let asked = whole(async move { access.request(&proven, &client, request).await }).await?;
     let approval = asked.map_err(|error| {

@@ -72,6 +72,13 @@ impl Access {
         is_owner.then_some(Somebody { identity, life }).ok_or_else(refused)
     }
 
+    /// Whether whoever holds a ticket, and whoever had it issued, are still there.
+    fn is_of_use(&self, id: TicketId) -> bool {
+        let Some(holder) = self.parts.tickets.holder(id) else { return false };
+        let now = self.parts.directory.standing(&holder.identity, holder.life);
+        now.is_some_and(|now| self.ticket_stands(id, &now))
+    }
+
     /// Whether a ticket still stands for a session of this identity: it is not over, and whoever had it issued is still
     /// there, and still the holder or their owner.
     pub(super) fn ticket_stands(&self, id: TicketId, holder: &Identity) -> bool {
@@ -80,10 +87,10 @@ impl Access {
         stands && (issuer.identity.is(holder) || owns(&issuer.identity, holder))
     }
 
-    /// The tickets that are not over, newest first: those that this identity holds or had issued, or all.
+    /// The tickets that are of use, or whose sessions may be open, newest first: those that this identity holds or had issued, or all.
     pub fn tickets(&self, of: Option<&Identity>) -> Vec<Ticket> {
         let mut tickets = self.parts.tickets.list();
-        tickets.retain(|ticket| of.is_none_or(|identity| concerns(ticket, identity)));
+        tickets.retain(|ticket| of.is_none_or(|identity| concerns(ticket, identity)) && self.is_of_use(ticket.id));
         tickets
     }
 

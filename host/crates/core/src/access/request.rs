@@ -21,6 +21,10 @@ use crate::{
 
 /// The shortest time for which a role is granted.
 const SHORTEST: Duration = Duration::from_secs(60);
+/// The time for which it is granted where nothing is said.
+const USUAL: Duration = Duration::from_secs(60 * 60);
+/// How often it is looked whether a request that waits can still be granted.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A role that somebody wants for a time.
 #[derive(Debug, Clone)]
@@ -29,8 +33,8 @@ pub struct RoleRequest {
     pub role: String,
     /// The target.
     pub target: String,
-    /// For how long: a minute at least, and at most what the role allows.
-    pub duration: Duration,
+    /// For how long: a minute at least, and at most what the role allows; none for an hour, or what it allows.
+    pub duration: Option<Duration>,
     /// Why, for the approver: 1 to 1000 bytes of plain text.
     pub reason: String,
 }
@@ -89,6 +93,7 @@ impl Access {
             let shown = |name: &str| record::cut(name, 128).0;
             RequestError::NoRole { role: shown(&role), target: shown(&target) }
         })?;
+        let duration = duration.unwrap_or_else(|| USUAL.min(role.longest));
         if !(SHORTEST..=role.longest).contains(&duration) {
             return Err(RequestError::Duration(role.longest));
         }
@@ -142,6 +147,7 @@ impl Access {
         let mut closing = self.closing.subscribe();
         tokio::select! {
             () = answered(&mut hold) => {}
+            () = self.until_void(&pending) => {}
             _ = closing.wait_for(|closing| *closing) => {}
         }
         let session = pending.session;
@@ -152,11 +158,11 @@ impl Access {
 
     async fn end_request(&self, hold: Hold, pending: Pending) -> Result<(), RecordError> {
         let (state, why) = match hold.stands() {
-            ApprovalState::Pending => (ApprovalState::Abandoned, "the gateway stopped"),
-            ApprovalState::Expired => (ApprovalState::Expired, "nobody answered in time"),
-            ApprovalState::Approved if !self.still_asks(&pending) => {
+            ApprovalState::Pending | ApprovalState::Approved if !self.still_asks(&pending) => {
                 (ApprovalState::Superseded, "the role or whoever asked for it is not what it was")
             }
+            ApprovalState::Pending => (ApprovalState::Abandoned, "the gateway stopped"),
+            ApprovalState::Expired => (ApprovalState::Expired, "nobody answered in time"),
             stands => (stands, "answered"),
         };
         let Pending { session, mut grant, holder, duration, .. } = pending;
@@ -180,6 +186,13 @@ impl Access {
         })?;
         tracing::info!(grant = %id, user, role, "role granted");
         Ok(())
+    }
+
+    /// Waits until it cannot be granted any more, so that nobody answers what would come to nothing. Cancel-safe.
+    async fn until_void(&self, pending: &Pending) {
+        while self.still_asks(pending) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Whether whoever asked is still there and may still ask, for the very role that approvers were asked for.

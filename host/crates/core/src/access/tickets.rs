@@ -194,6 +194,11 @@ impl Tickets {
         Some(kept.issuer.clone())
     }
 
+    /// Who holds it, if it was not revoked.
+    pub(super) fn holder(&self, id: TicketId) -> Option<Somebody> {
+        self.store().by_id.get(&id).map(|known| known.holder.clone())
+    }
+
     /// Takes a use of it: a session begins. Where two take the only one, one of them gets it.
     pub(super) fn redeem(&self, id: TicketId) -> bool {
         let mut store = self.store();

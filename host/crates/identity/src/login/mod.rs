@@ -13,9 +13,12 @@ use std::{pin::Pin, str::FromStr};
 use openidconnect::{
     AsyncHttpClient, AuthUrl, ClientId, DeviceAuthorizationUrl, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
     IssuerUrl, Nonce, OAuth2TokenResponse, RefreshToken, RevocationUrl, Scope, TokenResponse, TokenUrl,
-    core::{CoreClient, CoreIdToken, CoreJsonWebKeySet, CoreRevocableToken, CoreTokenResponse},
+    core::{CoreClient, CoreIdToken, CoreJsonWebKeySet, CoreTokenResponse},
 };
-use reqwest::Url;
+use reqwest::{
+    Method, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -131,11 +134,19 @@ impl Provider {
     /// Has the issuer forget a refresh token (RFC 7009); says whether it has a place for that.
     pub async fn revoke(&self, refresh_token: &SecretString) -> Result<bool, LoginError> {
         let Some(place) = &self.revocation else { return Ok(false) };
-        let client = self.client.clone().set_revocation_url(place.clone());
-        let token = CoreRevocableToken::from(RefreshToken::new(refresh_token.expose_secret().to_owned()));
-        let request = client.revoke_token(token).map_err(|_| LoginError::Answer)?;
-        request.request_async(&self.wire).await?;
-        Ok(true)
+        // openidconnect revokes by https alone, and an issuer on this machine may do without.
+        let mut form = Url::parse("http://form/").map_err(|_| LoginError::Answer)?;
+        form.query_pairs_mut()
+            .append_pair("token", refresh_token.expose_secret())
+            .append_pair("token_type_hint", "refresh_token")
+            .append_pair("client_id", self.client.client_id());
+        let mut request = HttpRequest::new(form.query().unwrap_or_default().as_bytes().to_vec());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = place.as_str().parse().map_err(|_| LoginError::Answer)?;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let answer = self.wire.http.send(&self.wire.issuer, request).await;
+        let answer = answer.map_err(|error| LoginError::Ask(error.into()))?;
+        if answer.status() == StatusCode::OK { Ok(true) } else { Err(LoginError::Answer) }
     }
 
     /// Verifies what the issuer gave.

@@ -68,6 +68,11 @@ pub struct Start {
 }
 
 impl Start {
+    /// The database that the client wants, unless it named none: then it is the user's name.
+    pub fn wanted(&self) -> Option<&str> {
+        (self.database != self.user).then_some(&*self.database)
+    }
+
     /// What was said, but as another user who wants another database.
     pub fn redirected<'s>(&'s self, user: &'s str, database: &'s str) -> Vec<(&'s str, &'s str)> {
         let said = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));

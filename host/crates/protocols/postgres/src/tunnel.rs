@@ -63,6 +63,8 @@ enum TunnelError {
     Client(#[from] SessionError),
     #[error("this port serves only the user of this machine who opened it; run `sluicegate connect` yourself")]
     Stranger,
+    #[error("this port leads to the target \"{0}\": name it as the database, or none")]
+    Target(String),
     #[error("the password is not that of this local port; `sluicegate connect` prints it")]
     Password,
     #[error("{0}")]
@@ -103,13 +105,14 @@ impl Tunnel {
         // Other users of this machine reach the port too, and might know the password from when they had the port.
         let own = stream.local_addr();
         let is_own = spawn_blocking(move || own.ok().and_then(|own| is_own_peer(peer, own))).await;
-        if is_own.ok().flatten() == Some(false) {
-            return refuse(&mut MaybeTls::Plain(stream), &TunnelError::Stranger).await;
-        }
+        let is_strange = is_own.ok().flatten() == Some(false);
         // A connection without it is slower, and no worse otherwise.
         let _ = tune(&stream);
         let deadline = Instant::now() + LOGIN;
         match handshake::receive(stream, None, true, deadline).await {
+            // Before its start-up packet a client would not understand why.
+            Ok(Request::Session { mut stream, .. }) if is_strange => refuse(&mut stream, &TunnelError::Stranger).await,
+            Ok(Request::Cancel { .. }) if is_strange => {}
             Ok(Request::Session { mut stream, start }) => {
                 if let Err(error) = self.session(&mut stream, &start, deadline).await {
                     refuse(&mut stream, &error).await;
@@ -131,6 +134,10 @@ impl Tunnel {
         let known = password.expose_secret().as_bytes().ct_eq(self.password.expose_secret().as_bytes());
         if !bool::from(known) {
             return Err(TunnelError::Password);
+        }
+        // A prompt that names another database than the one that is asked would lie.
+        if start.wanted().is_some_and(|database| database != self.target) {
+            return Err(TunnelError::Target(self.target.clone()));
         }
         let token = timeout(TOKEN, (self.token)()).await;
         let late = "no token could be had in time: the issuer does not answer, or another sluicegate holds the login";
@@ -186,6 +193,8 @@ async fn refuse(client: &mut MaybeTls, error: &TunnelError) {
         // invalid_password
         TunnelError::Password => ("28P01", error.to_string()),
         // invalid_authorization_specification
+        // invalid_catalog_name
+        TunnelError::Target(_) => ("3D000", error.to_string()),
         TunnelError::Stranger | TunnelError::Token(_) => ("28000", error.to_string()),
         // connection_failure
         TunnelError::Gateway(_) | TunnelError::Late | TunnelError::Demand => ("08006", error.to_string()),
